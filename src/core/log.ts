@@ -4,10 +4,9 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 export type Log = Logger;
 
 // Belt and braces: secrets are Secret<T> and never logged; should one slip into a field of these names, it is cut.
-const REDACT = ['token', 'secret', 'identity', 'share', 'shares', 'password', 'key', 'authorization'].flatMap((name) => [
-  name,
-  `*.${name}`,
-]);
+const REDACT = ['token', 'secret', 'identity', 'share', 'shares', 'password', 'key', 'authorization'].flatMap(
+  (name) => [name, `*.${name}`],
+);
 
 /** `level` as pino's; `destination` defaults to standard error, written synchronously so that the last line survives. */
 export function createLog(level: string, destination?: DestinationStream): Log {

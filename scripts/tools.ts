@@ -1,0 +1,48 @@
+/**
+ * Programs that tests, benchmarks and the quickstart run for real: pinned, hash-checked, fetched or built once.
+ *
+ * `node scripts/tools.ts name…` makes them ready and prints where they are.
+ */
+
+import { join } from 'node:path';
+import { cacheRoot, provide } from './tools/cache.ts';
+import { openbao } from './tools/openbao.ts';
+import type { Tool } from './tools/tool.ts';
+import { ToolError } from './tools/tool-error.ts';
+
+/** Absolute path of an executable file. */
+export type ToolPath = string;
+
+const TOOLS = {
+  'bao-2.6.2': openbao('2.6.2'),
+  'bao-2.7.2': openbao('2.7.2'),
+} as const satisfies Record<string, Tool>;
+
+export type ToolName = keyof typeof TOOLS;
+
+/**
+ * The executable of a pinned tool, fetched or built first when the cache does not have it.
+ *
+ * @throws ToolError, one line with the command that mends it; `signal.reason` when aborted
+ */
+export async function ensureTool(name: ToolName, signal?: AbortSignal): Promise<ToolPath> {
+  const tool: Tool = TOOLS[name];
+  return join(await provide(tool.recipe(), join(cacheRoot(), 'tools'), signal), tool.executable);
+}
+
+function isToolName(name: string): name is ToolName {
+  return Object.hasOwn(TOOLS, name);
+}
+
+if (import.meta.main) {
+  try {
+    for (const name of process.argv.slice(2)) {
+      if (!isToolName(name)) throw new ToolError(`no tool called ${name}`, `one of ${Object.keys(TOOLS).join(', ')}`);
+      console.log(`${name} ${await ensureTool(name)}`);
+    }
+  } catch (error) {
+    if (!(error instanceof ToolError)) throw error;
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

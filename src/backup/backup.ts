@@ -1,0 +1,294 @@
+/**
+ * One backup: snapshot -> verify -> encrypt -> spool, the spool to every destination, then the manifest.
+ * Until the manifest is written nothing is visible; whatever fails before leaves nothing behind.
+ */
+import { join } from 'node:path';
+import { archiveRecord } from '../catalogue/archive-record.ts';
+import type { CopyRecord, Manifest } from '../catalogue/manifest.ts';
+import { isError, StrongroomError } from '../core/errors.ts';
+import { newRunId, newSnapshotId, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import { checkRecipients, completeWraps } from '../crypt/keyring.ts';
+import { serialiseSidecar, type Sidecar } from '../crypt/sidecar.ts';
+import { takeLock } from '../spool/lock.ts';
+import { SpoolFile } from '../spool/spool.ts';
+import { objectKey } from '../store/layout.ts';
+import { compositeSha256 } from '../store/parts.ts';
+import { openJournal, removeTraces, runFolder, sweepAfterCrash } from './journal.ts';
+import type { BackupDeps, BackupOptions, Destination } from './options.ts';
+import { compareMembers, compareWithPrevious, implausible } from './plausible.ts';
+import { type Preflight, preflight, preflightFailure } from './preflight.ts';
+import { publish } from './publish.ts';
+import { type Taken, takeVerified } from './take.ts';
+import { type UploadedCopy, uploadCopy } from './upload.ts';
+
+export type BackupResult = {
+  /** false = a promised copy or wrap is missing: `missing` says which; the exit code is 3 */
+  complete: boolean;
+  missing: { what: string; code: string; message: string }[];
+  manifest: Manifest;
+  attempts: number;
+  /** milliseconds by stage */
+  timings: { preflight: number; snapshot: number; upload: number; publish: number; total: number };
+};
+
+/** After an abort the traces still have to go: so long may that take, in milliseconds. */
+const CLEANUP_MS = 20_000;
+
+/**
+ * Takes, proves and stores one snapshot of the cluster.
+ *
+ * Resolves once a proven copy and its signed manifest are in at least `requiredCopies` destinations. Rejects with the
+ * error of whatever stopped it, or with the abort reason; then no manifest of this run exists anywhere, and spool file,
+ * uploads and objects of it are removed as far as the stores allow.
+ */
+export async function backup(deps: BackupDeps, options: BackupOptions, signal: AbortSignal): Promise<BackupResult> {
+  const start = performance.now();
+  const now = deps.clock.now();
+  const run = newRunId(now);
+  const snapshot = newSnapshotId(now);
+  const folder = runFolder(deps.spool.directory, deps.cluster);
+  const stores = deps.destinations.map(({ store }) => store);
+  await using _lock = await takeLock(join(folder, 'lock'), run, now);
+  await sweepAfterCrash(folder, deps.cluster, stores, now, deps.log, signal);
+
+  deps.onProgress({ stage: 'preflight' });
+  const before = await preflight(deps, options, signal);
+  const refusal = preflightFailure(before);
+  if (refusal !== null) throw refusal;
+  const preflightMs = performance.now() - start;
+
+  const journal = await openJournal(folder, run, snapshot);
+  try {
+    const result = await backUp(deps, options, { run, snapshot, before }, signal);
+    await journal.close();
+    return { ...result, timings: { ...result.timings, preflight: preflightMs, total: performance.now() - start } };
+  } catch (e) {
+    const cleanup = AbortSignal.timeout(CLEANUP_MS);
+    const traces = await removeTraces(deps.cluster, snapshot, stores, deps.log, cleanup).catch(() => null);
+    // The note stays where something could not be removed, for the next run to do it.
+    if (traces !== null && !traces.incomplete) await journal.close();
+    throw e;
+  }
+}
+
+type Run = { run: RunId; snapshot: SnapshotId; before: Preflight };
+
+async function backUp(
+  deps: BackupDeps,
+  options: BackupOptions,
+  { run, snapshot, before }: Run,
+  signal: AbortSignal,
+): Promise<BackupResult> {
+  const snapshotStart = performance.now();
+  await using spool = await SpoolFile.create(deps.spool, join(deps.cluster, `${snapshot}.spool`));
+  const taken = await takeVerified(deps, snapshot, spool, signal);
+  const warnings = await judge(deps, options, taken, before, signal);
+  const uploadStart = performance.now();
+
+  const composite = compositeSha256(spool.partSha256);
+  const what = { cluster: deps.cluster, snapshot, sidecar: taken.sidecar, body: spool, composite };
+  const copies = await Promise.allSettled(
+    deps.destinations.map(async (destination) => {
+      const { prove, onProgress } = deps;
+      return await uploadCopy(destination, what, { prove, now: deps.clock.now(), onProgress, signal });
+    }),
+  );
+  signal.throwIfAborted();
+  const { holders, records, failures } = sortCopies(deps.destinations, copies);
+  if (holders.length < deps.requiredCopies) throw tooFewCopies(deps, holders.length, failures);
+  const sidecar = await repairWraps(deps, taken, holders, snapshot, signal);
+
+  const publishStart = performance.now();
+  const manifest = buildManifest(deps, { run, snapshot, taken, spool, composite, records, before, warnings, sidecar });
+  const published = await publish(deps, manifest, holders, signal);
+  const missing = [
+    ...failures.map(({ store, error }) => ({ what: `copy in ${store}`, code: error.code, message: error.message })),
+    ...published.failures.map(({ store, error }) => ({
+      what: `manifest in ${store}`,
+      code: error.code,
+      message: error.message,
+    })),
+    ...sidecar.missing.map((wrap) => ({
+      what: `wrap under ${wrap.keyId}`,
+      code: wrap.code,
+      message: `the identity could not be wrapped under ${wrap.keyId}: add it with strongroom snapshots rewrap`,
+    })),
+  ];
+  const end = performance.now();
+  return {
+    complete: missing.length === 0,
+    missing,
+    manifest,
+    attempts: taken.attempts,
+    timings: {
+      preflight: 0,
+      snapshot: uploadStart - snapshotStart,
+      upload: publishStart - uploadStart,
+      publish: end - publishStart,
+      total: end - snapshotStart,
+    },
+  };
+}
+
+/** What the archive itself says against going on, and what is worth a warning in the manifest. */
+async function judge(
+  deps: BackupDeps,
+  options: BackupOptions,
+  { report }: Taken,
+  before: Preflight,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const previous = before.previous?.manifest ?? null;
+  // The archive names the seal's key: only now is it certain that the seal and the backup do not share one.
+  const recipients = { kms: deps.kms, breakGlass: deps.breakGlass, sealKeyIds: report.seal.keyIds };
+  await checkRecipients(deps.recipientPolicy, recipients, signal);
+  const { failures, warnings } = compareWithPrevious(report, previous, deps.limits);
+  const error = implausible(failures);
+  if (error !== null && !options.newLineage) throw error;
+  return [
+    ...new Set([
+      ...before.checks.filter(({ status }) => status === 'warning').map(({ name, detail }) => `${name}: ${detail}`),
+      ...failures.map(({ message }) => `accepted with --new-lineage: ${message}`),
+      ...warnings,
+      ...compareMembers(report.raft.servers, deps.members, null).map((warning) => `archive: ${warning}`),
+    ]),
+  ];
+}
+
+function sortCopies(
+  destinations: readonly Destination[],
+  copies: readonly PromiseSettledResult<UploadedCopy>[],
+): { holders: Destination[]; records: CopyRecord[]; failures: { store: string; error: StrongroomError }[] } {
+  const holders: Destination[] = [];
+  const records: CopyRecord[] = [];
+  const failures: { store: string; error: StrongroomError }[] = [];
+  for (const [i, destination] of destinations.entries()) {
+    const copy = copies[i];
+    const { name, location } = destination.store;
+    if (copy?.status === 'fulfilled') {
+      const { data, proof } = copy.value;
+      holders.push(destination);
+      records.push({
+        name,
+        location,
+        status: 'stored',
+        etag: data.etag,
+        proof,
+        ...(data.versionId === undefined ? {} : { versionId: data.versionId }),
+        ...(data.lock === undefined ? {} : { lock: { mode: data.lock.mode, until: data.lock.until.toISOString() } }),
+      });
+    } else {
+      const reason: unknown = copy?.reason;
+      if (!isError(reason)) throw reason;
+      failures.push({ store: name, error: reason });
+      records.push({ name, location, status: 'missing', code: reason.code, message: reason.message });
+    }
+  }
+  return { holders, records, failures };
+}
+
+function tooFewCopies(
+  deps: BackupDeps,
+  stored: number,
+  failures: readonly { store: string; error: StrongroomError }[],
+): StrongroomError {
+  const [first] = failures;
+  const list = failures.map(({ store, error }) => `${store}: ${error.message}`).join('; ');
+  return new StrongroomError(
+    first?.error.code ?? 'E_BUG',
+    `${stored} of ${deps.destinations.length} copies were stored and ${deps.requiredCopies} are required, so nothing is published; ${list}`,
+    {
+      ...(first?.error.hint === undefined ? {} : { hint: first.error.hint }),
+      details: { failures: failures.map(({ store, error }) => ({ store, code: error.code, message: error.message })) },
+      retryable: failures.every(({ error }) => error.retryable),
+      cause: first?.error,
+    },
+  );
+}
+
+/**
+ * The identity is still in memory: a KMS region that was down when the run began gets one more try. A later run could
+ * not do this, for a writer can only encrypt.
+ */
+async function repairWraps(
+  deps: BackupDeps,
+  taken: Taken,
+  holders: readonly Destination[],
+  snapshot: SnapshotId,
+  signal: AbortSignal,
+): Promise<Sidecar> {
+  if (taken.sidecar.missing.length === 0) return taken.sidecar;
+  const context = { cluster: deps.cluster, snapshot };
+  const sidecar = await completeWraps(taken.sidecar, taken.container.identity, context, deps.kms, signal);
+  if (sidecar.missing.length === taken.sidecar.missing.length) return taken.sidecar;
+  const key = objectKey(deps.cluster, 'keys', snapshot);
+  await Promise.all(
+    holders.map(async ({ store }) => {
+      const head = await store.head(key, { signal });
+      if (head === null) throw new StrongroomError('E_STORE_RESPONSE', `${key} vanished from ${store.location}`);
+      await store.put(key, serialiseSidecar(sidecar), {
+        signal,
+        condition: { etag: head.etag },
+        contentType: 'application/json',
+      });
+    }),
+  );
+  return sidecar;
+}
+
+function buildManifest(
+  deps: BackupDeps,
+  run: {
+    run: RunId;
+    snapshot: SnapshotId;
+    taken: Taken;
+    spool: SpoolFile;
+    composite: string;
+    records: CopyRecord[];
+    before: Preflight;
+    warnings: string[];
+    sidecar: Sidecar;
+  },
+): Manifest {
+  const { taken, spool, before, sidecar } = run;
+  return {
+    schema: '1',
+    cluster: deps.cluster,
+    snapshot: run.snapshot,
+    run: run.run,
+    createdAt: snapshotTime(run.snapshot).toISOString(),
+    finishedAt: deps.clock.now().toISOString(),
+    tool: { name: 'strongroom', version: deps.toolVersion },
+    source: {
+      node: taken.node.url,
+      clusterId: taken.node.clusterId,
+      product: taken.node.product,
+      productVersion: taken.node.version,
+    },
+    archive: archiveRecord(taken.report),
+    ciphertext: {
+      format: 'age-v1',
+      bytes: spool.bytes,
+      headerSha256: taken.container.headerSha256,
+      partBytes: spool.partBytes,
+      partSha256: spool.partSha256.map((hash) => Buffer.from(hash).toString('base64')),
+      sha256Composite: run.composite,
+    },
+    keys: {
+      object: objectKey(deps.cluster, 'keys', run.snapshot),
+      recipients: [...deps.breakGlass],
+      kms: sidecar.wraps.flatMap((wrap) => (wrap.type === 'aws-kms' ? [wrap.keyId] : [])),
+    },
+    destinations: run.records,
+    previous:
+      before.previous === null
+        ? null
+        : {
+            snapshot: before.previous.manifest.snapshot,
+            manifestSha256: before.previous.sha256,
+            index: before.previous.manifest.archive.raft.index,
+          },
+    warnings: run.warnings,
+    signer: { keyId: deps.signer.keyId, alg: deps.signer.alg },
+  };
+}

@@ -1,0 +1,65 @@
+/** What a backup needs from whoever runs it. `app.ts` makes it from the config; tests make it by hand. */
+import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { ClusterName } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
+import type { OnProgress } from '../core/progress.ts';
+import type { Clock } from '../core/units.ts';
+import type { KmsKey } from '../crypt/kms.ts';
+import type { RecipientPolicy } from '../crypt/keyring.ts';
+import type { Signer } from '../crypt/sign.ts';
+import type { SpoolOptions } from '../spool/spool.ts';
+import type { LockMode, Store } from '../store/store.ts';
+import type { VaultCluster } from '../vault/cluster.ts';
+
+export type Destination = {
+  store: Store;
+  /** keep every object of a snapshot against deletion for so long, in milliseconds */
+  lock: { mode: LockMode; keepMs: number } | null;
+};
+
+/** `checksum`: length and SHA-256 as the store itself computed them; `read`: every byte is fetched and hashed again. */
+export type ProofKind = 'checksum' | 'read';
+
+export type BackupLimits = {
+  /** tries of the snapshot itself, the first included */
+  attempts: number;
+  /** wait before the second try, in milliseconds; doubles */
+  retryBaseMs: number;
+  /** the longest that one GET of a snapshot may take, in milliseconds */
+  snapshotTimeoutMs: number;
+  /** fall of records or bytes against the last good snapshot that is a warning, 0 to 1 */
+  warnFall: number;
+  /** the fall that fails the run, 0 to 1 */
+  maxFall: number;
+};
+
+export type BackupDeps = {
+  cluster: ClusterName;
+  vault: VaultCluster;
+  catalogue: Catalogue;
+  destinations: readonly Destination[];
+  /** how many destinations must hold a proven copy; all of them under the policy `all` */
+  requiredCopies: number;
+  prove: ProofKind;
+  kms: readonly KmsKey[];
+  breakGlass: readonly string[];
+  recipientPolicy: RecipientPolicy;
+  /** the seal's own key, to be probed before any byte is asked for; null = not configured */
+  sealKms: KmsKey | null;
+  signer: Signer;
+  /** the raft inventory; empty = not configured */
+  members: readonly { id: string; address: string }[];
+  spool: SpoolOptions;
+  limits: BackupLimits;
+  /** text of the README that explains the bucket to whoever finds it */
+  bucketReadme: string;
+  toolVersion: string;
+  clock: Clock;
+  log: Log;
+  onProgress: OnProgress;
+};
+
+export type BackupOptions = {
+  /** accept an index, cluster id, size or record count that does not continue the last good snapshot */
+  newLineage: boolean;
+};

@@ -1,0 +1,103 @@
+/** The commit: signature, then manifest, in every destination that holds a proven copy. Then the cache and the README. */
+import { isError, StrongroomError } from '../core/errors.ts';
+import { collect } from '../core/flow.ts';
+import type { SnapshotId } from '../core/ids.ts';
+import { type Manifest, serialiseManifest } from '../catalogue/manifest.ts';
+import { latestKey, objectKey, README_KEY } from '../store/layout.ts';
+import type { Store, WriteCondition } from '../store/store.ts';
+import type { BackupDeps, Destination } from './options.ts';
+import { lockOf } from './upload.ts';
+
+const MAX_POINTER_BYTES = 4096;
+
+/**
+ * Signs `manifest` and writes it to `holders`. A holder that fails now has data without a manifest: it is returned in
+ * `failures`, never taken for a copy. Rejects with the first failure when no holder took it: then nothing is published.
+ */
+export async function publish(
+  deps: BackupDeps,
+  manifest: Manifest,
+  holders: readonly Destination[],
+  signal: AbortSignal,
+): Promise<{ published: string[]; failures: { store: string; error: StrongroomError }[] }> {
+  const bytes = serialiseManifest(manifest);
+  const signature = await deps.signer.sign(bytes, signal);
+  const snapshot = manifest.snapshot as SnapshotId;
+  const published: string[] = [];
+  const failures: { store: string; error: StrongroomError }[] = [];
+  await Promise.all(
+    holders.map(async (holder) => {
+      const put = { signal, condition: 'absent', ...lockOf(holder, deps.clock.now()) } as const;
+      try {
+        await holder.store.put(objectKey(deps.cluster, 'sigs', snapshot), signature, {
+          ...put,
+          contentType: 'application/octet-stream',
+        });
+        await holder.store.put(objectKey(deps.cluster, 'manifests', snapshot), bytes, {
+          ...put,
+          contentType: 'application/json',
+        });
+        published.push(holder.store.name);
+      } catch (e) {
+        signal.throwIfAborted();
+        if (!isError(e)) throw e;
+        failures.push({ store: holder.store.name, error: e });
+      }
+    }),
+  );
+  const [first] = failures;
+  if (published.length === 0) {
+    throw first?.error ?? new StrongroomError('E_BUG', 'a snapshot was to be published nowhere');
+  }
+  await Promise.all(
+    holders
+      .filter(({ store }) => published.includes(store.name))
+      .map(async ({ store }) => {
+        await refreshCaches(deps, store, snapshot, signal);
+      }),
+  );
+  return { published, failures };
+}
+
+/** The latest pointer and the README are conveniences: a failure here is logged and costs a longer listing. */
+async function refreshCaches(deps: BackupDeps, store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<void> {
+  try {
+    await movePointer(deps, store, snapshot, signal);
+    await writeReadme(deps, store, signal);
+  } catch (e) {
+    if (!isError(e)) throw e;
+    deps.log.warn({ cluster: deps.cluster, store: store.name, err: e.toJSON() }, 'latest pointer or README not written');
+  }
+}
+
+async function movePointer(deps: BackupDeps, store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<void> {
+  const key = latestKey(deps.cluster);
+  const head = await store.head(key, { signal });
+  let condition: WriteCondition = 'absent';
+  if (head !== null) {
+    condition = { etag: head.etag };
+    const text = Buffer.from(await collect(store.get(key, { signal }), MAX_POINTER_BYTES)).toString('utf8');
+    const current = /"snapshot": "([0-9A-Z]{26})"/.exec(text)?.[1];
+    // Another run was later: its pointer stays.
+    if (current !== undefined && current > snapshot) return;
+  }
+  const pointer = { snapshot, manifest: objectKey(deps.cluster, 'manifests', snapshot) };
+  await store.put(key, Buffer.from(`${JSON.stringify(pointer, null, 2)}\n`), {
+    signal,
+    condition,
+    contentType: 'application/json',
+  });
+}
+
+async function writeReadme(deps: BackupDeps, store: Store, signal: AbortSignal): Promise<void> {
+  if ((await store.head(README_KEY, { signal })) !== null) return;
+  try {
+    await store.put(README_KEY, Buffer.from(deps.bucketReadme), {
+      signal,
+      condition: 'absent',
+      contentType: 'text/markdown; charset=utf-8',
+    });
+  } catch (e) {
+    if (!isError(e, 'E_STORE_CONFLICT')) throw e;
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * All snapshots of one cluster, read from the stores alone. Nothing here is cached on disk or in Redis: what the
+ * destinations hold is the truth, and any one of them is enough.
+ */
+import { verifySignature } from '../crypt/sign.ts';
+import { isError, StrongroomError } from '../core/errors.ts';
+import { collect } from '../core/flow.ts';
+import type { ClusterName, SnapshotId } from '../core/ids.ts';
+import { kindPrefix, latestKey, objectKey, parseObjectKey } from '../store/layout.ts';
+import type { Store } from '../store/store.ts';
+import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
+
+/** One snapshot as a listing shows it. */
+export type CatalogueEntry = {
+  snapshot: SnapshotId;
+  /** names of the destinations that hold its manifest */
+  destinations: string[];
+};
+
+/** A manifest whose signature, cluster and id were checked. */
+export type VerifiedManifest = {
+  manifest: Manifest;
+  bytes: Uint8Array;
+  sha256: string;
+  /** the destination it was read from */
+  readFrom: string;
+  /** destinations whose manifest of this snapshot was refused or could not be read, and why */
+  refused: { destination: string; error: StrongroomError }[];
+};
+
+export type CatalogueOptions = {
+  cluster: ClusterName;
+  /** read in this order: put the nearest first */
+  stores: readonly Store[];
+  /** PEM public keys whose signatures count */
+  trusted: readonly string[];
+};
+
+const MAX_SIGNATURE_BYTES = 4096;
+const MAX_POINTER_BYTES = 4096;
+
+export class Catalogue {
+  readonly cluster: ClusterName;
+  readonly #stores: readonly Store[];
+  readonly #trusted: readonly string[];
+
+  constructor(options: CatalogueOptions) {
+    this.cluster = options.cluster;
+    this.#stores = options.stores;
+    this.#trusted = options.trusted;
+  }
+
+  /**
+   * Every snapshot that has a manifest anywhere, oldest first. Only names are read, no manifest is opened.
+   * A destination that cannot be listed is in `failures`; rejects when none can.
+   */
+  async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
+    const found = new Map<SnapshotId, string[]>();
+    const failures = await this.#each(async (store) => {
+      for (const id of await this.#names(store, undefined, signal)) {
+        const at = found.get(id);
+        if (at === undefined) found.set(id, [store.name]);
+        else at.push(store.name);
+      }
+    });
+    const entries = [...found].map(([snapshot, destinations]) => ({ snapshot, destinations }));
+    entries.sort((a, b) => (a.snapshot < b.snapshot ? -1 : 1));
+    return { entries, failures };
+  }
+
+  /**
+   * The manifest of `snapshot`, from the first destination that has one which is signed by a trusted key and belongs there.
+   * Rejects with E_NOT_FOUND when no destination has one, and with the first refusal when none is acceptable.
+   */
+  async read(snapshot: SnapshotId, signal: AbortSignal): Promise<VerifiedManifest> {
+    const refused: VerifiedManifest['refused'] = [];
+    for (const store of this.#stores) {
+      try {
+        const bytes = await this.#fetchVerified(store, snapshot, signal);
+        const manifest = parseManifest(bytes, this.cluster, snapshot);
+        return { manifest, bytes, sha256: manifestSha256(bytes), readFrom: store.name, refused };
+      } catch (e) {
+        if (!isError(e)) throw e;
+        refused.push({ destination: store.name, error: e });
+      }
+    }
+    const worst = refused.find(({ error }) => error.code !== 'E_NOT_FOUND');
+    if (worst !== undefined) throw worst.error;
+    throw new StrongroomError('E_NOT_FOUND', `no destination has a snapshot ${snapshot} of ${this.cluster}`, {
+      hint: `strongroom snapshots list --cluster ${this.cluster}`,
+    });
+  }
+
+  /**
+   * The newest snapshot with an acceptable manifest, or null when there is no manifest at all. Manifests above it that
+   * were refused are in `skipped`, newest first: a backup may go on, a restore must not pass over them in silence.
+   */
+  async latest(
+    signal: AbortSignal,
+  ): Promise<{ newest: VerifiedManifest | null; skipped: StrongroomError[]; failures: StrongroomError[] }> {
+    const ids = new Set<SnapshotId>();
+    const failures = await this.#each(async (store) => {
+      for (const id of await this.#newestNames(store, signal)) ids.add(id);
+    });
+    const skipped: StrongroomError[] = [];
+    for (const id of [...ids].sort().reverse()) {
+      try {
+        return { newest: await this.read(id, signal), skipped, failures };
+      } catch (e) {
+        if (!isError(e)) throw e;
+        skipped.push(e);
+      }
+    }
+    if (ids.size > 0) {
+      // None of the newest names was acceptable: the pointer may have narrowed the view, so look at all of them.
+      const { entries } = await this.list(signal);
+      for (const { snapshot } of entries.reverse().filter((entry) => !ids.has(entry.snapshot))) {
+        try {
+          return { newest: await this.read(snapshot, signal), skipped, failures };
+        } catch (e) {
+          if (!isError(e)) throw e;
+          skipped.push(e);
+        }
+      }
+    }
+    return { newest: null, skipped, failures };
+  }
+
+  /**
+   * Names at and behind the latest pointer; all of them where there is none. The pointer only narrows the listing: it
+   * is not signed, so nothing is believed of it, and a name newer than it is always seen.
+   */
+  async #newestNames(store: Store, signal: AbortSignal): Promise<SnapshotId[]> {
+    const pointed = await this.#pointer(store, signal);
+    if (pointed === null) return await this.#names(store, undefined, signal);
+    const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
+    if (head === null) return await this.#names(store, undefined, signal);
+    return [pointed, ...(await this.#names(store, pointed, signal))];
+  }
+
+  async #pointer(store: Store, signal: AbortSignal): Promise<SnapshotId | null> {
+    try {
+      const bytes = await collect(store.get(latestKey(this.cluster), { signal }), MAX_POINTER_BYTES);
+      const json: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+      if (typeof json !== 'object' || json === null || !('manifest' in json)) return null;
+      return typeof json.manifest === 'string' ? parseObjectKey(this.cluster, 'manifests', json.manifest) : null;
+    } catch (e) {
+      // A cache that is absent or spoilt costs a longer listing; a store that does not answer is the caller's to know.
+      if (isError(e, 'E_NOT_FOUND') || e instanceof SyntaxError || e instanceof RangeError) return null;
+      throw e;
+    }
+  }
+
+  async #names(store: Store, after: SnapshotId | undefined, signal: AbortSignal): Promise<SnapshotId[]> {
+    const ids: SnapshotId[] = [];
+    const from = after === undefined ? {} : { after: objectKey(this.cluster, 'manifests', after) };
+    for await (const object of store.list(kindPrefix(this.cluster, 'manifests'), { signal, ...from })) {
+      const id = parseObjectKey(this.cluster, 'manifests', object.key);
+      if (id !== null) ids.push(id);
+    }
+    return ids;
+  }
+
+  async #fetchVerified(store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<Uint8Array> {
+    const bytes = await fetchSmall(store, objectKey(this.cluster, 'manifests', snapshot), MAX_MANIFEST_BYTES, signal);
+    let signature: Uint8Array | null;
+    try {
+      signature = await fetchSmall(store, objectKey(this.cluster, 'sigs', snapshot), MAX_SIGNATURE_BYTES, signal);
+    } catch (e) {
+      if (!isError(e, 'E_NOT_FOUND')) throw e;
+      signature = null;
+    }
+    if (signature === null) {
+      throw new StrongroomError('E_SIGNATURE', `the manifest of ${snapshot} in ${store.location} has no signature`, {
+        hint: 'an unsigned manifest is never trusted; another destination may have a signed one',
+      });
+    }
+    verifySignature(bytes, signature, this.#trusted);
+    return bytes;
+  }
+
+  /** Runs `fn` for every store at once; a failure of one is an answer, a failure of all is thrown. */
+  async #each(fn: (store: Store) => Promise<void>): Promise<StrongroomError[]> {
+    const results = await Promise.allSettled(this.#stores.map(fn));
+    const failures: StrongroomError[] = [];
+    for (const result of results) {
+      if (result.status === 'fulfilled') continue;
+      if (!isError(result.reason)) throw result.reason;
+      failures.push(result.reason);
+    }
+    const [first] = failures;
+    if (first !== undefined && failures.length === this.#stores.length) throw first;
+    return failures;
+  }
+}
+
+async function fetchSmall(
+  store: Store,
+  key: Parameters<Store['get']>[0],
+  limit: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  try {
+    return await collect(store.get(key, { signal }), limit);
+  } catch (e) {
+    if (!(e instanceof RangeError)) throw e;
+    throw new StrongroomError('E_MANIFEST', `${key} in ${store.location} is larger than ${limit} bytes`, { cause: e });
+  }
+}

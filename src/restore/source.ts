@@ -1,0 +1,193 @@
+/** Which snapshot, from where, and its plain bytes: nothing comes out of here that was not authenticated. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ArchiveReport } from '../archive/report.ts';
+import { readArchive } from '../archive/read.ts';
+import { verifyArchive } from '../archive/verify.ts';
+import { archiveRecord } from '../catalogue/archive-record.ts';
+import type { VerifiedManifest } from '../catalogue/catalogue.ts';
+import type { Manifest } from '../catalogue/manifest.ts';
+import { isError, StrongroomError } from '../core/errors.ts';
+import { type Bytes, discard, flow } from '../core/flow.ts';
+import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
+import { decrypt } from '../crypt/container.ts';
+import { checkRoom, SpoolFile } from '../spool/spool.ts';
+import { objectKey } from '../store/layout.ts';
+import type { Store } from '../store/store.ts';
+import { openIdentity } from './identity.ts';
+import type { RestoreDeps } from './options.ts';
+
+/** A snapshot that was read to its end once, found whole, and can be read again from this machine. */
+export type RestoreSource = AsyncDisposable & {
+  label: string;
+  /** null for a plain file: nothing signed it */
+  manifest: Manifest | null;
+  report: ArchiveReport;
+  /** size of the plain archive */
+  bytes: number;
+  /** how it was opened, for people */
+  openedWith: string;
+  /** the plain archive, decrypted and verified again while it passes; can be called more than once */
+  plain(signal: AbortSignal): Bytes;
+  warnings: string[];
+};
+
+/**
+ * Resolves `name` (`latest`, an id, or a path), fetches it to the encrypted spool, and verifies all of it to nowhere.
+ * Rejects before anything is installed: E_NOT_FOUND, E_SIGNATURE, E_MANIFEST, E_DECRYPT, E_SNAPSHOT_* …
+ */
+export async function openSource(deps: RestoreDeps, name: string, signal: AbortSignal): Promise<RestoreSource> {
+  if (name !== 'latest' && parseSnapshotId(name) === null) return await openFile(name, signal);
+  const { found, warnings } = await resolve(deps, name, signal);
+  return await openStored(deps, found, warnings, signal);
+}
+
+async function resolve(
+  deps: RestoreDeps,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ found: VerifiedManifest; warnings: string[] }> {
+  const id = parseSnapshotId(name);
+  if (id !== null) return { found: await deps.catalogue.read(id, signal), warnings: [] };
+  const { newest, skipped, failures } = await deps.catalogue.latest(signal);
+  const [refused] = skipped;
+  if (refused !== undefined) {
+    // Passing over a newer manifest in silence would be a roll-back that nobody asked for.
+    throw new StrongroomError(refused.code, `the newest manifest is refused: ${refused.message}`, {
+      hint:
+        newest === null
+          ? 'no acceptable manifest is left; look at the other destinations'
+          : `find out why; the newest acceptable one is --snapshot ${newest.manifest.snapshot}`,
+      cause: refused,
+    });
+  }
+  if (newest === null) {
+    throw new StrongroomError('E_NOT_FOUND', `no destination has any snapshot of ${deps.cluster}`, {
+      hint: 'check the destinations and their prefix in the config',
+    });
+  }
+  return { found: newest, warnings: failures.map((e) => `not every destination could be asked: ${e.message}`) };
+}
+
+async function openStored(
+  deps: RestoreDeps,
+  found: VerifiedManifest,
+  warnings: string[],
+  signal: AbortSignal,
+): Promise<RestoreSource> {
+  const { manifest } = found;
+  const snapshot = manifest.snapshot as SnapshotId;
+  await checkRoom(deps.spool, manifest.ciphertext.bytes);
+  await using stack = new AsyncDisposableStack();
+  const spool = stack.use(await SpoolFile.create(deps.spool, join(deps.cluster, `restore-${snapshot}-${process.pid}.spool`)));
+  const from = await download(deps, manifest, snapshot, spool, signal);
+  const opened = await openIdentity(deps, snapshot, signal);
+  const { headerSha256 } = manifest.ciphertext;
+  const decrypted = (): Bytes => decrypt(opened.identities, { headerSha256 })(spool.read(0, spool.bytes));
+
+  const verify = verifyArchive({ signal, requireSealedSums: false });
+  deps.onProgress({ stage: 'verify', totalBytes: manifest.archive.bytes });
+  await flow(decrypted(), [verify.stage], discard, signal);
+  const report = await verify.report;
+  compareWithManifest(report, manifest);
+
+  const owned = stack.move();
+  return {
+    label: `snapshot ${snapshot} from ${from}`,
+    manifest,
+    report,
+    bytes: manifest.archive.bytes,
+    openedWith: opened.openedWith,
+    plain: (again) => verifyArchive({ signal: again, requireSealedSums: false }).stage(decrypted()),
+    warnings: [...warnings, ...found.refused.map((r) => `${r.destination}: ${r.error.message}`)],
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Fetches the data object from the first store whose bytes are those that were signed. */
+async function download(
+  deps: RestoreDeps,
+  manifest: Manifest,
+  snapshot: SnapshotId,
+  spool: SpoolFile,
+  signal: AbortSignal,
+): Promise<string> {
+  const refused: { store: string; error: StrongroomError }[] = [];
+  for (const store of deps.stores) {
+    try {
+      await fetchTo(deps, store, manifest, snapshot, spool, signal);
+      return store.location;
+    } catch (e) {
+      signal.throwIfAborted();
+      if (!isError(e)) throw e;
+      deps.log.warn({ store: store.name, err: e.toJSON() }, 'this copy is not usable, trying the next');
+      refused.push({ store: store.name, error: e });
+    }
+  }
+  throw new StrongroomError(
+    refused.find(({ error }) => error.code !== 'E_NOT_FOUND')?.error.code ?? 'E_NOT_FOUND',
+    `no destination has a usable copy of ${snapshot}: ${refused.map((r) => `${r.store}: ${r.error.message}`).join('; ')}`,
+    { hint: `strongroom snapshots list --cluster ${deps.cluster}`, cause: refused[0]?.error },
+  );
+}
+
+async function fetchTo(
+  deps: RestoreDeps,
+  store: Store,
+  manifest: Manifest,
+  snapshot: SnapshotId,
+  spool: SpoolFile,
+  signal: AbortSignal,
+): Promise<void> {
+  const { ciphertext } = manifest;
+  const stage = `download ${store.name}`;
+  deps.onProgress({ stage, totalBytes: ciphertext.bytes });
+  await flow(store.get(objectKey(deps.cluster, 'data', snapshot), { signal }), [], spool.write, signal);
+  const same =
+    spool.bytes === ciphertext.bytes &&
+    spool.partBytes === ciphertext.partBytes &&
+    spool.partSha256.every((hash, i) => Buffer.from(hash).toString('base64') === ciphertext.partSha256[i]);
+  if (!same) {
+    throw new StrongroomError('E_STORE_CHECKSUM', `${store.location} does not hold the data that the manifest signs`, {
+      hint: 'another destination may; treat this one as tampered with',
+      details: { bytes: spool.bytes, expected: ciphertext.bytes },
+    });
+  }
+}
+
+/** The signed manifest says what the archive must be: the plain bytes are compared with it, not only with themselves. */
+function compareWithManifest(report: ArchiveReport, manifest: Manifest): void {
+  const now = archiveRecord(report);
+  const same =
+    now.bytes === manifest.archive.bytes &&
+    now.raft.index === manifest.archive.raft.index &&
+    JSON.stringify(now.members) === JSON.stringify(manifest.archive.members);
+  if (!same) {
+    throw new StrongroomError('E_MANIFEST', `the archive is not the one that the manifest of ${manifest.snapshot} describes`, {
+      hint: 'data and manifest of two snapshots were mixed: restore another one',
+    });
+  }
+}
+
+/** A plain archive that somebody brought. It proves itself whole, but not where it comes from. */
+async function openFile(path: string, signal: AbortSignal): Promise<RestoreSource> {
+  const info = await stat(path).catch((e: unknown) => {
+    throw new StrongroomError('E_NOT_FOUND', `there is no file ${path}, and it is no snapshot id`, {
+      hint: 'give "latest", an id from strongroom snapshots list, or the path of an archive',
+      cause: e,
+    });
+  });
+  const read = (again: AbortSignal): Bytes => createReadStream(path, { signal: again });
+  const report = await readArchive(read(signal), { requireSealedSums: false });
+  return {
+    label: `file ${path}`,
+    manifest: null,
+    report,
+    bytes: info.size,
+    openedWith: 'plain file',
+    plain: (again) => verifyArchive({ signal: again, requireSealedSums: false }).stage(read(again)),
+    warnings: [`${path} is not signed: that it is whole was checked, where it comes from cannot be`],
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}

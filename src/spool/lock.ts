@@ -1,0 +1,123 @@
+/**
+ * One run per cluster on one spool. The lock file tells who holds it; a holder that was killed is recognised by its
+ * process, or, from another host, by a heart that stopped beating.
+ */
+import { readFileSync } from 'node:fs';
+import { link, mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname } from 'node:path';
+import { StrongroomError } from '../core/errors.ts';
+
+type Holder = { pid: number; startTime: string; host: string; run: string; since: string };
+
+const HEARTBEAT_MS = 15_000;
+/** A holder on another host whose file is older than this is gone: eight missed beats. */
+const STALE_MS = 120_000;
+
+/**
+ * Takes the lock at `path` or rejects with E_LOCKED naming the holder. Disposing releases it.
+ * `since` of the holder is the wall clock of its host.
+ */
+export async function takeLock(path: string, run: string, now: Date): Promise<AsyncDisposable> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const mine: Holder = {
+    pid: process.pid,
+    startTime: processStartTime(process.pid) ?? '',
+    host: hostname(),
+    run,
+    since: now.toISOString(),
+  };
+  const temporary = `${path}.${process.pid}.${run}`;
+  const handle = await open(temporary, 'wx', 0o600);
+  try {
+    await handle.writeFile(JSON.stringify(mine));
+  } finally {
+    await handle.close();
+  }
+  try {
+    // link() makes the complete file appear at once, or fails: there is never a lock without a holder in it.
+    for (;;) {
+      try {
+        await link(temporary, path);
+        break;
+      } catch (e) {
+        if (!isCode(e, 'EEXIST')) throw e;
+      }
+      const holder = await readHolder(path);
+      if (holder === null) continue;
+      if (await isAlive(holder.value, path)) {
+        throw new StrongroomError(
+          'E_LOCKED',
+          `run ${holder.value.run} holds this cluster (process ${holder.value.pid} on ${holder.value.host}, since ${holder.value.since})`,
+          { hint: 'wait for it to end; a run that was killed is recognised and replaced by itself', details: { path } },
+        );
+      }
+      await discardStale(path, holder.text, temporary);
+    }
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  const beat = setInterval(() => {
+    const time = new Date();
+    utimes(path, time, time).catch(() => undefined);
+  }, HEARTBEAT_MS);
+  beat.unref();
+  return {
+    async [Symbol.asyncDispose]() {
+      clearInterval(beat);
+      await rm(path, { force: true });
+    },
+  };
+}
+
+/** Is the process that wrote this still the one it was? The start time tells a reused pid apart. */
+export function isProcessAlive(pid: number, startTime: string): boolean {
+  return processStartTime(pid) === startTime && startTime !== '';
+}
+
+/** Start time of a process in clock ticks since boot (field 22 of /proc/<pid>/stat), or null when there is none. */
+export function processStartTime(pid: number): string | null {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name in parentheses may itself hold spaces and parentheses.
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+async function isAlive(holder: Holder, path: string): Promise<boolean> {
+  if (holder.host === hostname()) return isProcessAlive(holder.pid, holder.startTime);
+  const { mtimeMs } = await stat(path);
+  return Date.now() - mtimeMs < STALE_MS;
+}
+
+/** Removes the stale lock, and only that: should a third run have replaced it meanwhile, its lock is put back. */
+async function discardStale(path: string, staleText: string, temporary: string): Promise<void> {
+  const aside = `${temporary}.stale`;
+  try {
+    await rename(path, aside);
+  } catch (e) {
+    if (isCode(e, 'ENOENT')) return;
+    throw e;
+  }
+  if ((await readFile(aside, 'utf8')) !== staleText) await link(aside, path).catch(() => undefined);
+  await rm(aside, { force: true });
+}
+
+async function readHolder(path: string): Promise<{ value: Holder; text: string } | null> {
+  try {
+    const text = await readFile(path, 'utf8');
+    return { value: JSON.parse(text) as Holder, text };
+  } catch (e) {
+    if (isCode(e, 'ENOENT')) return null;
+    throw new StrongroomError('E_LOCKED', `the lock file ${path} cannot be read`, {
+      hint: 'when no run of this cluster is active, remove it',
+      cause: e,
+    });
+  }
+}
+
+function isCode(e: unknown, code: string): boolean {
+  return e instanceof Error && 'code' in e && e.code === code;
+}

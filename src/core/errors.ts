@@ -57,6 +57,7 @@ export const CODES = {
   },
   E_VAULT_RATE_LIMITED: { exit: 20, http: 429, retryable: true, meaning: 'a rate-limit quota of the cluster' },
   E_VAULT_NOT_RAFT: { exit: 14, http: 412, retryable: false, meaning: 'the cluster is not on integrated storage' },
+  E_DISCOVERY: { exit: 20, http: 502, retryable: true, meaning: 'the nodes of a cluster cannot be discovered' },
   E_VAULT_RESPONSE: { exit: 20, http: 502, retryable: true, meaning: 'an answer no Vault or OpenBao should give' },
   E_NO_ACTIVE_NODE: { exit: 20, http: 503, retryable: true, meaning: 'no node is active' },
   E_QUORUM_LOST: { exit: 20, http: 503, retryable: true, meaning: 'too few voters are alive' },
@@ -116,6 +117,7 @@ export const CODES = {
     retryable: false,
     meaning: 'a destination refuses the credentials or the action',
   },
+  E_STORE_BUCKET: { exit: 15, http: 502, retryable: false, meaning: 'a bucket is missing, or in another region' },
   E_STORE_THROTTLED: { exit: 3, http: 503, retryable: true, meaning: 'a destination asks to slow down' },
   E_STORE_CONFLICT: {
     exit: 14,

@@ -1,0 +1,113 @@
+/** The route map, and the one way into it. */
+import {
+  type Application,
+  ArgumentScannerError,
+  buildApplication,
+  buildRouteMap,
+  formatMessageForArgumentScannerError,
+  run as runApplication,
+  text_en,
+} from '@stricli/core';
+import { StrongroomError } from '../core/errors.ts';
+import { VERSION } from '../core/version.ts';
+import { type Context, createContext } from './context.ts';
+import { command } from './define.ts';
+import { configCheck, configSchema } from './definitions/config.ts';
+import { keysGenerate } from './definitions/keys.ts';
+import { version } from './definitions/version.ts';
+import type { Host, Mode } from './host.ts';
+
+const routes = buildRouteMap({
+  routes: {
+    keys: buildRouteMap({
+      routes: { generate: command(keysGenerate, () => import('./commands/keys-generate.ts')) },
+      docs: { brief: 'Break-glass and signing keys' },
+    }),
+    config: buildRouteMap({
+      routes: {
+        check: command(configCheck, () => import('./commands/config-check.ts')),
+        schema: command(configSchema, () => import('./commands/config-schema.ts')),
+      },
+      docs: { brief: 'The config file' },
+    }),
+    version: command(version, () => import('./commands/version.ts')),
+  },
+  docs: {
+    brief: 'Backup, proof and restore for Vault and OpenBao clusters on integrated storage',
+    fullDescription:
+      'strongroom takes raft snapshots of HashiCorp Vault and OpenBao clusters, verifies and encrypts them while they ' +
+      'stream, stores them in several places, and brings them back with a proof.\nHelp on one command: strongroom <command> --help',
+  },
+});
+
+/**
+ * Runs the command that `argv` (without the program) names. Resolves when it is done; rejects with its failure, or with
+ * E_USAGE for a command line that makes no sense. Writes to the streams of `host`, and leaves them open.
+ */
+export async function runCli(argv: readonly string[], host: Host, mode: Mode): Promise<void> {
+  const failures: unknown[] = [];
+  const context = createContext(host, mode);
+  await runApplication(buildCli(failures), argv, {
+    ...context,
+    // Failures come back by `failures`; what the library would write about them is dropped.
+    process: { stdout: host.stdout, stderr: { write: () => undefined }, env: host.env },
+  });
+  const usage = failures.filter((failure) => failure instanceof UsageFailure);
+  if (usage.length > 0) throw usageError(usage);
+  if (failures.length > 0) throw failures[0];
+}
+
+class UsageFailure {
+  readonly message: string;
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    this.message = message;
+    this.hint = hint;
+  }
+}
+
+function usageError(failures: readonly UsageFailure[]): StrongroomError {
+  const hints = new Set(failures.map(({ hint }) => hint));
+  return new StrongroomError('E_USAGE', failures.map(({ message }) => message).join('; '), {
+    hint: [...hints].join('; '),
+  });
+}
+
+function explain(e: ArgumentScannerError): string {
+  const message = formatMessageForArgumentScannerError(e, {});
+  return `${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+}
+
+/** The application; everything that fails in it is put into `failures` instead of being written. */
+function buildCli(failures: unknown[]): Application<Context> {
+  const keep = (failure: unknown): string => {
+    failures.push(failure);
+    return '';
+  };
+  return buildApplication(routes, {
+    name: 'strongroom',
+    versionInfo: { currentVersion: VERSION },
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
+    localization: {
+      text: {
+        ...text_en,
+        noCommandRegisteredForInput: ({ input, corrections }) =>
+          keep(
+            new UsageFailure(
+              `no command "${input}"`,
+              corrections.length > 0 ? `did you mean ${corrections.join(' or ')}?` : 'strongroom --help',
+            ),
+          ),
+        exceptionWhileParsingArguments: (e) =>
+          keep(e instanceof ArgumentScannerError ? new UsageFailure(explain(e), 'add --help for what there is') : e),
+        exceptionWhileLoadingCommandFunction: keep,
+        exceptionWhileLoadingCommandContext: keep,
+        exceptionWhileRunningCommand: keep,
+        commandErrorResult: keep,
+        exceptionWhileRunningIntegrationHook: ({ exception }) => keep(exception),
+        exceptionWhileRunningIntegrationFlag: ({ exception }) => keep(exception),
+      },
+    },
+  });
+}

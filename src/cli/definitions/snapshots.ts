@@ -1,0 +1,66 @@
+import { numberParser } from '@stricli/core';
+import { type CommonFlags, clusterFlag, commonAliases, commonFlags, type Definition, text } from '../define.ts';
+
+export type SnapshotsListFlags = CommonFlags & { cluster?: string; limit?: number };
+export type SnapshotsShowFlags = CommonFlags & { cluster?: string };
+export type SnapshotsVerifyFlags = CommonFlags & { cluster?: string; destination?: string };
+export type SnapshotsRewrapFlags = CommonFlags & { cluster?: string; dryRun: boolean; refresh: boolean };
+
+const snapshotArgument = { parse: text, placeholder: 'id', brief: 'Snapshot id, or latest' };
+const one = { kind: 'tuple', parameters: [snapshotArgument] } as const;
+
+export const snapshotsList: Definition<SnapshotsListFlags, []> = {
+  brief: 'List the snapshots of a cluster',
+  description: 'Lists the snapshots of a cluster, newest first, from the destinations themselves.',
+  parameters: {
+    flags: {
+      ...commonFlags,
+      cluster: clusterFlag,
+      limit: { kind: 'parsed', parse: numberParser, optional: true, placeholder: 'n', brief: 'At most so many' },
+    },
+    aliases: commonAliases,
+  },
+};
+
+export const snapshotsShow: Definition<SnapshotsShowFlags, [snapshot: string]> = {
+  brief: 'Show the manifest of a snapshot',
+  description: 'Shows what the signed manifest of a snapshot says, and which destinations hold it.',
+  parameters: { flags: { ...commonFlags, cluster: clusterFlag }, aliases: commonAliases, positional: one },
+};
+
+export const snapshotsVerify: Definition<SnapshotsVerifyFlags, [snapshot: string]> = {
+  brief: 'Fetch, decrypt and verify a stored snapshot',
+  description: 'Fetches, decrypts and verifies a stored snapshot to its last byte; nothing is written to disk.',
+  parameters: {
+    flags: {
+      ...commonFlags,
+      cluster: clusterFlag,
+      destination: {
+        kind: 'parsed',
+        parse: text,
+        optional: true,
+        placeholder: 'name',
+        brief: 'Only this destination; default: each that holds it',
+      },
+    },
+    aliases: commonAliases,
+    positional: one,
+  },
+};
+
+export const snapshotsRewrap: Definition<SnapshotsRewrapFlags, [snapshot: string]> = {
+  brief: 'Change which keys open a stored snapshot',
+  description:
+    'Wraps the identity of a stored snapshot for the keys that the config names now; the data is not touched. This retires ' +
+    'a key, it does not revoke it: locked older versions keep their wraps.',
+  parameters: {
+    flags: {
+      ...commonFlags,
+      cluster: clusterFlag,
+      dryRun: { kind: 'boolean', default: false, withNegated: false, brief: 'Show what would change' },
+      refresh: { kind: 'boolean', default: false, withNegated: false, brief: 'Renew the wraps that stay, too' },
+    },
+    aliases: commonAliases,
+    positional: one,
+  },
+};

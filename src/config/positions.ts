@@ -1,0 +1,102 @@
+/** YAML to plain data, and from a path in the data back to line and column. */
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+} from 'yaml';
+
+export type Position = { line: number; column: number };
+export type Path = readonly PropertyKey[];
+
+export type Source = {
+  /** null = the text is no YAML; `mistakes` says why */
+  data: unknown;
+  mistakes: readonly { at: Position; message: string }[];
+  /** Where the value of `path` stands; for what is missing, the nearest thing above it. `key` = the key, not the value. */
+  locate(path: Path, what?: 'key' | 'value'): Position;
+};
+
+// The parser's own words for these repeat a piece of the text, and the text may hold a secret.
+const QUIET: Readonly<Record<string, string>> = {
+  BAD_ALIAS: 'an alias (*name) without its anchor (&name); put a value that begins with * into quotes',
+  BAD_DQ_ESCAPE: 'an unknown escape in double quotes; use single quotes',
+  BAD_SCALAR_START: 'a value begins with a reserved character; put it into quotes',
+  TAG_RESOLVE_FAILED: 'an unknown tag (!name); put a value that begins with ! into quotes',
+  UNEXPECTED_TOKEN: 'something stands where nothing can; check quotes, indentation and brackets',
+  DUPLICATE_KEY: 'the key stands here twice; delete one',
+  MULTIPLE_DOCS: 'a second document begins; keep one document in a file',
+};
+
+/** Parses `text` as one YAML 1.2 document. Never throws, and never repeats a value. */
+export function parseSource(text: string): Source {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const at = (offset: number): Position => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  };
+  const mistakes = document.errors.map((e) => ({
+    at: at(e.pos[0]),
+    message: QUIET[e.code] ?? `${e.message.charAt(0).toLowerCase()}${e.message.slice(1)}`,
+  }));
+  let data: unknown = null;
+  if (mistakes.length === 0) {
+    try {
+      data = document.toJS();
+    } catch {
+      // An alias that has no anchor, or too many of them (a "billion laughs").
+      mistakes.push({ at: aliasPosition(document, at), message: QUIET['BAD_ALIAS'] ?? '' });
+    }
+  }
+  return { data, mistakes, locate: (path, what = 'value') => locate(document, at, path, what) };
+}
+
+function locate(document: Document, at: (offset: number) => Position, path: Path, what: 'key' | 'value'): Position {
+  let node: Node | null = document.contents;
+  let best = node?.range?.[0] ?? 0;
+  for (const [depth, step] of path.entries()) {
+    if (isAlias(node)) node = node.resolve(document) ?? null;
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
+      if (pair === undefined) break;
+      const key = isNode(pair.key) ? pair.key : null;
+      const value: Node | null = isNode(pair.value) ? pair.value : null;
+      const isLast = depth === path.length - 1;
+      const isBlank = isScalar(value) && value.value === null;
+      // A missing or nested thing is shown at its key: "primary:", not the first line below it.
+      const pick = (isLast && what === 'key') || isBlank || !isScalar(value) ? key : value;
+      best = pick?.range?.[0] ?? best;
+      node = value;
+    } else if (isSeq(node)) {
+      const item: unknown = node.items[Number(step)];
+      if (!isNode(item)) break;
+      best = item.range?.[0] ?? best;
+      node = item;
+    } else {
+      break;
+    }
+  }
+  return at(best);
+}
+
+function aliasPosition(document: Document, at: (offset: number) => Position): Position {
+  const search = (node: unknown): Node | null => {
+    if (isAlias(node)) return node.resolve(document) === undefined ? node : null;
+    if (isPair(node)) return search(node.key) ?? search(node.value);
+    if (isMap(node) || isSeq(node)) {
+      for (const item of node.items) {
+        const found = search(item);
+        if (found !== null) return found;
+      }
+    }
+    return null;
+  };
+  return at(search(document.contents)?.range?.[0] ?? 0);
+}

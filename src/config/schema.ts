@@ -1,0 +1,55 @@
+/** The one schema: every option with its unit, its default and what it is for. Types, docs and JSON Schema come from it. */
+import { z } from 'zod';
+import { cluster } from './clusters.ts';
+import { destination, type directoryDestination, type s3Destination } from './destinations.ts';
+import { NAME, path, size } from './fields.ts';
+import { type awsCredentials, encryption, type kmsKey, signing } from './keys.ts';
+
+const spool = z.strictObject({
+  directory: path()
+    .exactOptional()
+    .describe('where the encrypted snapshot waits; default: $XDG_STATE_HOME or ~/.local/state, then strongroom/spool'),
+  maxBytes: size().prefault('20GiB').describe('a larger snapshot is refused'),
+  reserveBytes: size().prefault('512MiB').describe('room that must stay free on that disk'),
+});
+
+const log = z.strictObject({
+  level: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .prefault('info')
+    .describe('least level that is written'),
+});
+
+/** At least one entry; `what` is for the message. The names themselves are checked in rules.ts, beside all else. */
+function named<T extends z.ZodType>(what: string, value: T) {
+  return z
+    .record(z.string(), value)
+    .refine((entries) => Object.keys(entries).length > 0, { error: `empty; add at least one ${what}` })
+    .meta({ propertyNames: { pattern: NAME.source } });
+}
+
+export const configSchema = z.strictObject({
+  version: z.literal(1).describe('version of this format'),
+  spool: spool.prefault({}).describe('room on local disk: the cluster never waits for a slow destination'),
+  log: log.prefault({}).describe('log lines, as JSON on standard error'),
+  destinations: named('destination', destination).describe('where backups are stored, by name'),
+  encryption: encryption.prefault({}).describe('who can open a snapshot'),
+  signing: signing.describe('who vouches for a snapshot'),
+  clusters: named('cluster', cluster).describe('the clusters, by name'),
+});
+
+/** What the schema makes of a file; see load.ts for {@link Config}. */
+export type ParsedConfig = z.output<typeof configSchema>;
+export type ParsedClusterConfig = ParsedConfig['clusters'][string];
+
+export type AwsCredentialsConfig = z.output<typeof awsCredentials>;
+export type KmsKeyConfig = z.output<typeof kmsKey>;
+export type EncryptionConfig = z.output<typeof encryption>;
+export type SigningConfig = z.output<typeof signing>;
+export type S3DestinationConfig = z.output<typeof s3Destination>;
+export type DirectoryDestinationConfig = z.output<typeof directoryDestination>;
+export type DestinationConfig = z.output<typeof destination>;
+export type AuthConfig = ParsedClusterConfig['auth'];
+export type TlsConfig = ParsedClusterConfig['tls'];
+export type KubernetesConfig = NonNullable<ParsedClusterConfig['kubernetes']>;
+export type BackupConfig = ParsedClusterConfig['backup'];

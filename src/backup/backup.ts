@@ -7,8 +7,9 @@ import { archiveRecord } from '../catalogue/archive-record.ts';
 import type { CopyRecord, Manifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, newSnapshotId, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
-import { checkRecipients, completeWraps } from '../crypt/keyring.ts';
-import { serialiseSidecar, type Sidecar } from '../crypt/sidecar.ts';
+import { completeWraps } from '../crypt/complete.ts';
+import { checkRecipients } from '../crypt/policy.ts';
+import { type MissingWrap, type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
 import { takeLock } from '../spool/lock.ts';
 import { SpoolFile } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
@@ -53,7 +54,7 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
 
   deps.onProgress({ stage: 'preflight' });
   const before = await preflight(deps, options, signal);
-  const refusal = preflightFailure(before);
+  const refusal = preflightFailure(before.checks);
   if (refusal !== null) throw refusal;
   const preflightMs = performance.now() - start;
 
@@ -108,11 +109,7 @@ async function backUp(
       code: error.code,
       message: error.message,
     })),
-    ...sidecar.missing.map((wrap) => ({
-      what: `wrap under ${wrap.keyId}`,
-      code: wrap.code,
-      message: `the identity could not be wrapped under ${wrap.keyId}: add it with strongroom snapshots rewrap`,
-    })),
+    ...sidecar.missing.map(missingWrap),
   ];
   const end = performance.now();
   return {
@@ -127,6 +124,15 @@ async function backUp(
       publish: end - publishStart,
       total: end - snapshotStart,
     },
+  };
+}
+
+function missingWrap(wrap: MissingWrap): { what: string; code: string; message: string } {
+  const key = wrap.type === 'aws-kms' ? wrap.keyId : wrap.recipient;
+  return {
+    what: `wrap under ${key}`,
+    code: wrap.code,
+    message: `the identity is not wrapped under ${key}; once that key is back: strongroom snapshots rewrap`,
   };
 }
 
@@ -218,8 +224,7 @@ async function repairWraps(
   signal: AbortSignal,
 ): Promise<Sidecar> {
   if (taken.sidecar.missing.length === 0) return taken.sidecar;
-  const context = { cluster: deps.cluster, snapshot };
-  const sidecar = await completeWraps(taken.sidecar, taken.container.identity, context, deps.kms, signal);
+  const sidecar = await completeWraps(taken.sidecar, taken.container.identity, deps.kms, deps.clock.now(), signal);
   if (sidecar.missing.length === taken.sidecar.missing.length) return taken.sidecar;
   const key = objectKey(deps.cluster, 'keys', snapshot);
   await Promise.all(
@@ -261,20 +266,22 @@ function buildManifest(
     tool: { name: 'strongroom', version: deps.toolVersion },
     source: {
       node: taken.node.url,
-      clusterId: taken.node.clusterId,
-      product: taken.node.product,
-      productVersion: taken.node.version,
+      clusterId: taken.node.view.clusterId,
+      product: taken.node.view.product,
+      productVersion: taken.node.view.version,
     },
     archive: archiveRecord(taken.report),
     ciphertext: {
       format: 'age-v1',
       bytes: spool.bytes,
       headerSha256: taken.container.headerSha256,
-      partBytes: spool.partBytes,
+      partSize: spool.partBytes,
+      parts: spool.partSha256.length,
       partSha256: spool.partSha256.map((hash) => Buffer.from(hash).toString('base64')),
       sha256Composite: run.composite,
     },
     keys: {
+      recipient: taken.container.recipient,
       object: objectKey(deps.cluster, 'keys', run.snapshot),
       recipients: [...deps.breakGlass],
       kms: sidecar.wraps.flatMap((wrap) => (wrap.type === 'aws-kms' ? [wrap.keyId] : [])),

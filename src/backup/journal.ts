@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { isError } from '../core/errors.ts';
 import { type ClusterName, parseSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import { type ObjectKey, kindPrefix, objectKey } from '../store/layout.ts';
+import { kindPrefix, type ObjectKey, objectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 
 /** An upload that nobody journaled here may belong to a live run elsewhere; after a day it does not. */
@@ -19,7 +19,11 @@ export function runFolder(spoolDirectory: string, cluster: ClusterName): string 
 }
 
 /** Notes that `run` is about to make `snapshot`. Disposing removes the note: only what was cleaned up may be forgotten. */
-export async function openJournal(folder: string, run: RunId, snapshot: SnapshotId): Promise<{ close(): Promise<void> }> {
+export async function openJournal(
+  folder: string,
+  run: RunId,
+  snapshot: SnapshotId,
+): Promise<{ close(): Promise<void> }> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = join(folder, `${snapshot}.run.json`);
   await writeFile(path, JSON.stringify({ run, snapshot, pid: process.pid }), { mode: 0o600, flush: true });
@@ -112,4 +116,3 @@ async function removeObject(store: Store, key: ObjectKey, result: SweepResult, s
   await store.delete(key, { signal, ...(head.versionId === undefined ? {} : { versionId: head.versionId }) });
   result.removed.push(`${store.name}: ${key}`);
 }
-

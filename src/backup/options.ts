@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
 import type { Clock } from '../core/units.ts';
 import type { KmsKey } from '../crypt/kms.ts';
-import type { RecipientPolicy } from '../crypt/keyring.ts';
+import type { RecipientPolicy } from '../crypt/policy.ts';
 import type { Signer } from '../crypt/sign.ts';
 import type { SpoolOptions } from '../spool/spool.ts';
 import type { LockMode, Store } from '../store/store.ts';
@@ -51,8 +51,8 @@ export type BackupDeps = {
   members: readonly { id: string; address: string }[];
   spool: SpoolOptions;
   limits: BackupLimits;
-  /** text of the README that explains the bucket to whoever finds it */
-  bucketReadme: string;
+  /** text of the README that explains a destination, by its name, to whoever finds it; null = none is written */
+  readmeOf: (destination: string) => string | null;
   toolVersion: string;
   clock: Clock;
   log: Log;

@@ -75,7 +75,8 @@ export function compareMembers(
     for (const { id, address } of servers) {
       const was = before.get(id);
       if (was === undefined) warnings.push(`raft member ${id} at ${address} is new since the last snapshot`);
-      else if (was !== address) warnings.push(`raft member ${id} moved from ${was} to ${address} since the last snapshot`);
+      else if (was !== address)
+        warnings.push(`raft member ${id} moved from ${was} to ${address} since the last snapshot`);
     }
   }
   return warnings;

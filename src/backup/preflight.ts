@@ -3,10 +3,11 @@ import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
-import { checkRecipients } from '../crypt/keyring.ts';
+import { checkRecipients } from '../crypt/policy.ts';
 import { checkRoom } from '../spool/spool.ts';
 import { kindPrefix } from '../store/layout.ts';
-import type { ActiveNode, ClusterView } from '../vault/cluster.ts';
+import type { ActiveNode } from '../vault/active-node.ts';
+import type { ClusterView } from '../vault/cluster.ts';
 import type { BackupDeps, BackupOptions } from './options.ts';
 import { compareMembers } from './plausible.ts';
 
@@ -63,20 +64,34 @@ export async function preflight(deps: BackupDeps, options: BackupOptions, signal
   await check('active node', async () => {
     result.view = await deps.vault.survey(signal);
     result.active = await deps.vault.active(signal);
-    return { status: 'ok', detail: `${result.active.url}, ${result.active.product} ${result.active.version}` };
+    return {
+      status: 'ok',
+      detail: `${result.active.url}, ${result.active.view.product} ${result.active.view.version ?? ''}`,
+    };
   });
   const { active, view } = result;
   const previous = result.previous?.manifest ?? null;
   if (active !== null && view !== null) {
     await check('cluster identity', async () => identityCheck(active, previous?.source.clusterId ?? null, options));
-    await check('members', async () => await membersCheck(deps, active, previous?.archive.raft.servers ?? null, signal));
+    await check(
+      'members',
+      async () => await membersCheck(deps, active, previous?.archive.raft.servers ?? null, signal),
+    );
     await check('clock', async () => clockCheck(view));
     await check('seal', async () => await sealCheck(deps, active, signal));
   }
   await check('recipients', async () => {
-    const sealKeyIds = [...(previous?.archive.seal.keyIds ?? []), ...(deps.sealKms === null ? [] : [deps.sealKms.keyId])];
-    await checkRecipients(deps.recipientPolicy, { kms: deps.kms, breakGlass: deps.breakGlass, sealKeyIds }, signal);
-    return { status: 'ok', detail: `${deps.kms.length} KMS key(s), ${deps.breakGlass.length} break-glass recipient(s)` };
+    const sealKeyIds = [
+      ...(previous?.archive.seal.keyIds ?? []),
+      ...(deps.sealKms === null ? [] : [deps.sealKms.keyId]),
+    ];
+    const keys = { kms: deps.kms, breakGlass: deps.breakGlass, sealKeyIds };
+    const { cautions } = await checkRecipients(deps.recipientPolicy, keys, signal);
+    if (cautions.length > 0) return { status: 'warning', detail: cautions.join('; ') };
+    return {
+      status: 'ok',
+      detail: `${deps.kms.length} KMS key(s), ${deps.breakGlass.length} break-glass recipient(s)`,
+    };
   });
   await check('spool', async () => {
     const needed = previous === null ? FIRST_SNAPSHOT_BYTES : Math.ceil(previous.ciphertext.bytes * GROWTH);
@@ -88,15 +103,19 @@ export async function preflight(deps: BackupDeps, options: BackupOptions, signal
 }
 
 /** The error that a failed preflight means for a backup, or null when it may go on. */
-export function preflightFailure(result: Preflight): StrongroomError | null {
-  return result.checks.find((check) => check.error !== undefined)?.error ?? null;
+export function preflightFailure(checks: readonly Check[]): StrongroomError | null {
+  return checks.find((check) => check.error !== undefined)?.error ?? null;
 }
 
 /**
  * Is the seal's key usable? While it is not, the server answers 200 with a truncated archive and says that it is
  * healthy; only an Encrypt of our own on that key tells.
  */
-export async function probeSeal(deps: BackupDeps, active: ActiveNode, signal: AbortSignal): Promise<StrongroomError | null> {
+export async function probeSeal(
+  deps: BackupDeps,
+  active: ActiveNode,
+  signal: AbortSignal,
+): Promise<StrongroomError | null> {
   const refuse = (why: string, cause?: unknown): StrongroomError =>
     new StrongroomError('E_SEAL_UNHEALTHY', `the seal's key cannot be used, so no valid snapshot is possible: ${why}`, {
       hint: 'bring the KMS key back first, and do not restart or reschedule any unsealed node until then',
@@ -112,28 +131,29 @@ export async function probeSeal(deps: BackupDeps, active: ActiveNode, signal: Ab
     }
     return null;
   }
-  const backend = await deps.vault.sealBackendStatus(active, signal);
+  const backend = await active.sealBackendStatus(signal);
   return backend !== null && !backend.healthy ? refuse(`${active.url} reports its seal backend as unhealthy`) : null;
 }
 
 async function sealCheck(deps: BackupDeps, active: ActiveNode, signal: AbortSignal): Promise<Omit<Check, 'name'>> {
   const error = await probeSeal(deps, active, signal);
   if (error !== null) return { status: 'failed', detail: error.message, error };
-  if (active.sealType === 'shamir') return { status: 'ok', detail: 'shamir: no KMS involved' };
+  if (active.view.sealType === 'shamir') return { status: 'ok', detail: 'shamir: no KMS involved' };
   if (deps.sealKms === null) {
     return {
       status: 'not checked',
-      detail: `seal ${active.sealType}: set sealKms to have its key probed (the server itself cannot tell)`,
+      detail: `seal ${active.view.sealType ?? 'unknown'}: set sealKms to have its key probed (the server itself cannot tell)`,
     };
   }
   return { status: 'ok', detail: `encrypted with ${deps.sealKms.keyId}` };
 }
 
 function identityCheck(active: ActiveNode, before: string | null, options: BackupOptions): Omit<Check, 'name'> {
-  if (before === null || active.clusterId === null || active.clusterId === before) {
-    return { status: 'ok', detail: `cluster id ${active.clusterId ?? 'unknown'}` };
+  const { clusterId } = active.view;
+  if (before === null || clusterId === null || clusterId === before) {
+    return { status: 'ok', detail: `cluster id ${clusterId ?? 'unknown'}` };
   }
-  const detail = `the cluster id is ${active.clusterId}, but that of the last good snapshot is ${before}`;
+  const detail = `the cluster id is ${clusterId}, but that of the last good snapshot is ${before}`;
   if (options.newLineage) return { status: 'warning', detail };
   const error = new StrongroomError('E_PRECONDITION', detail, {
     hint: 'check the configured nodes; if the cluster was made anew on purpose, run the backup once with --new-lineage',
@@ -147,12 +167,12 @@ async function membersCheck(
   previous: readonly { id: string; address: string }[] | null,
   signal: AbortSignal,
 ): Promise<Omit<Check, 'name'>> {
-  const members = await deps.vault.members(active, signal);
-  const servers = members.map(({ id, address }) => ({ id, address }));
+  const members = await active.raftConfiguration(signal);
+  const servers = members.map(({ node_id: id, address }) => ({ id, address }));
   const warnings = compareMembers(servers, deps.members, previous);
   const voters = members.filter(({ voter }) => voter).length;
   if (warnings.length > 0) return { status: 'warning', detail: warnings.join('; ') };
-  return { status: 'ok', detail: `${voters} voter(s): ${members.map(({ id }) => id).join(', ')}` };
+  return { status: 'ok', detail: `${voters} voter(s): ${servers.map(({ id }) => id).join(', ')}` };
 }
 
 function clockCheck(view: ClusterView): Omit<Check, 'name'> {
@@ -166,7 +186,11 @@ function clockCheck(view: ClusterView): Omit<Check, 'name'> {
   return { status: Math.abs(worst.ms) > SKEW_WARNING_MS ? 'warning' : 'ok', detail };
 }
 
-async function destinationsCheck(deps: BackupDeps, result: Preflight, signal: AbortSignal): Promise<Omit<Check, 'name'>> {
+async function destinationsCheck(
+  deps: BackupDeps,
+  result: Preflight,
+  signal: AbortSignal,
+): Promise<Omit<Check, 'name'>> {
   const failures: StrongroomError[] = [];
   await Promise.all(
     deps.destinations.map(async ({ store }) => {

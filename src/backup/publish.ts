@@ -1,8 +1,9 @@
 /** The commit: signature, then manifest, in every destination that holds a proven copy. Then the cache and the README. */
+
+import { type Manifest, serialiseManifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { SnapshotId } from '../core/ids.ts';
-import { type Manifest, serialiseManifest } from '../catalogue/manifest.ts';
 import { latestKey, objectKey, README_KEY } from '../store/layout.ts';
 import type { Store, WriteCondition } from '../store/store.ts';
 import type { BackupDeps, Destination } from './options.ts';
@@ -66,7 +67,10 @@ async function refreshCaches(deps: BackupDeps, store: Store, snapshot: SnapshotI
     await writeReadme(deps, store, signal);
   } catch (e) {
     if (!isError(e)) throw e;
-    deps.log.warn({ cluster: deps.cluster, store: store.name, err: e.toJSON() }, 'latest pointer or README not written');
+    deps.log.warn(
+      { cluster: deps.cluster, store: store.name, err: e.toJSON() },
+      'latest pointer or README not written',
+    );
   }
 }
 
@@ -90,9 +94,10 @@ async function movePointer(deps: BackupDeps, store: Store, snapshot: SnapshotId,
 }
 
 async function writeReadme(deps: BackupDeps, store: Store, signal: AbortSignal): Promise<void> {
-  if ((await store.head(README_KEY, { signal })) !== null) return;
+  const text = deps.readmeOf(store.name);
+  if (text === null || (await store.head(README_KEY, { signal })) !== null) return;
   try {
-    await store.put(README_KEY, Buffer.from(deps.bucketReadme), {
+    await store.put(README_KEY, Buffer.from(text), {
       signal,
       condition: 'absent',
       contentType: 'text/markdown; charset=utf-8',

@@ -9,7 +9,7 @@ import { type Container, newContainer } from '../crypt/container.ts';
 import { wrapIdentity } from '../crypt/keyring.ts';
 import type { Sidecar } from '../crypt/sidecar.ts';
 import type { SpoolFile } from '../spool/spool.ts';
-import type { ActiveNode } from '../vault/cluster.ts';
+import type { ActiveNode } from '../vault/active-node.ts';
 import { takeSnapshot } from '../vault/snapshot.ts';
 import type { BackupDeps } from './options.ts';
 import { probeSeal } from './preflight.ts';
@@ -67,7 +67,7 @@ async function takeOnce(
   const sidecar = await wrapIdentity(
     container.identity,
     { cluster: deps.cluster, snapshot },
-    { kms: deps.kms, breakGlass: deps.breakGlass, policy: deps.recipientPolicy },
+    { kms: deps.kms, breakGlass: deps.breakGlass, policy: deps.recipientPolicy, now: deps.clock.now() },
     signal,
   );
   const verify = verifyArchive({ signal });

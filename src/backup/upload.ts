@@ -1,10 +1,12 @@
 /** One destination's share of a backup: the sidecar, the data, and the proof that both are there as they were sent. */
-import { createHash } from 'node:crypto';
 import { StrongroomError } from '../core/errors.ts';
+import { discard, flow } from '../core/flow.ts';
 import type { ClusterName, SnapshotId } from '../core/ids.ts';
 import type { OnProgress } from '../core/progress.ts';
-import { serialiseSidecar, type Sidecar, wrapsToMetadata } from '../crypt/sidecar.ts';
+import { type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
+import { wrapsToMetadata } from '../crypt/wrap-metadata.ts';
 import { type ObjectKey, objectKey } from '../store/layout.ts';
+import { matchParts } from '../store/match-parts.ts';
 import type { PartedBody, PutOptions, StoredObject } from '../store/store.ts';
 import type { Destination, ProofKind } from './options.ts';
 
@@ -67,37 +69,6 @@ async function proveCopy(
   if (head.bytes !== body.bytes) throw differs(`${head.bytes} bytes instead of ${body.bytes}`);
   if (kind === 'checksum' && head.sha256 === composite) return 'checksum';
   // A composite depends on where a store cut the parts; the bytes themselves are the judge.
-  await readBack(store.get(key, { signal }), body, differs);
+  await flow(store.get(key, { signal }), [matchParts(body, differs)], discard, signal);
   return 'read';
-}
-
-async function readBack(
-  source: AsyncIterable<Uint8Array>,
-  body: PartedBody,
-  differs: (what: string) => StrongroomError,
-): Promise<void> {
-  let part = 0;
-  let inPart = 0;
-  let total = 0;
-  let hash = createHash('sha256');
-  const close = (): void => {
-    const expected = body.partSha256[part];
-    if (expected === undefined || !hash.digest().equals(expected)) throw differs(`part ${part + 1} reads back changed`);
-    part += 1;
-    inPart = 0;
-    hash = createHash('sha256');
-  };
-  for await (const chunk of source) {
-    let rest = chunk;
-    while (rest.byteLength > 0) {
-      const piece = rest.subarray(0, body.partBytes - inPart);
-      hash.update(piece);
-      inPart += piece.byteLength;
-      total += piece.byteLength;
-      rest = rest.subarray(piece.byteLength);
-      if (inPart === body.partBytes) close();
-    }
-  }
-  if (inPart > 0) close();
-  if (total !== body.bytes) throw differs(`${total} bytes read back instead of ${body.bytes}`);
 }

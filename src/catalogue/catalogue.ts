@@ -2,10 +2,11 @@
  * All snapshots of one cluster, read from the stores alone. Nothing here is cached on disk or in Redis: what the
  * destinations hold is the truth, and any one of them is enough.
  */
-import { verifySignature } from '../crypt/sign.ts';
+
 import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { ClusterName, SnapshotId } from '../core/ids.ts';
+import { verifySignature } from '../crypt/sign.ts';
 import { kindPrefix, latestKey, objectKey, parseObjectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';

@@ -89,13 +89,17 @@ export const manifestSchema = z.object({
     format: z.literal('age-v1'),
     bytes: count,
     headerSha256: sha256Hex,
-    partBytes: count,
+    /** bytes of every part but the last */
+    partSize: count,
+    parts: count,
     /** base64 SHA-256 of each part, in order */
     partSha256: z.array(z.string()),
     /** `<base64>-<parts>`: what an S3 store answers to a HEAD */
     sha256Composite: z.string(),
   }),
   keys: z.object({
+    /** public half of the identity that the wraps hold: a wrap of another identity is refused */
+    recipient: z.string(),
     object: z.string(),
     /** break-glass recipients in the header of the data object */
     recipients: z.array(z.string()),

@@ -12,13 +12,34 @@ import { StrongroomError } from '../core/errors.ts';
 import { VERSION } from '../core/version.ts';
 import { type Context, createContext } from './context.ts';
 import { command } from './define.ts';
+import { backup } from './definitions/backup.ts';
 import { configCheck, configSchema } from './definitions/config.ts';
+import { inspect } from './definitions/inspect.ts';
+import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
+import { restore } from './definitions/restore.ts';
+import { snapshotsList, snapshotsRewrap, snapshotsShow, snapshotsVerify } from './definitions/snapshots.ts';
 import { version } from './definitions/version.ts';
 import type { Host, Mode } from './host.ts';
 
 const routes = buildRouteMap({
   routes: {
+    backup: command(backup, () => import('./commands/backup.ts')),
+    restore: command(restore, () => import('./commands/restore.ts')),
+    inspect: command(inspect, () => import('./commands/inspect.ts')),
+    snapshots: buildRouteMap({
+      routes: {
+        list: command(snapshotsList, () => import('./commands/snapshots-list.ts')),
+        show: command(snapshotsShow, () => import('./commands/snapshots-show.ts')),
+        verify: command(snapshotsVerify, () => import('./commands/snapshots-verify.ts')),
+        rewrap: command(snapshotsRewrap, () => import('./commands/snapshots-rewrap.ts')),
+      },
+      docs: { brief: 'Stored snapshots' },
+    }),
+    job: buildRouteMap({
+      routes: { run: command(jobRun, () => import('./commands/job-run.ts')) },
+      docs: { brief: 'Jobs, as a CronJob runs them' },
+    }),
     keys: buildRouteMap({
       routes: { generate: command(keysGenerate, () => import('./commands/keys-generate.ts')) },
       docs: { brief: 'Break-glass and signing keys' },

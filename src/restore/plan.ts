@@ -13,7 +13,6 @@ export type TargetState = {
   version: string | null;
   sealType: string;
   threshold: number;
-  shares: number;
   raftAppliedIndex: number | null;
 };
 
@@ -60,11 +59,11 @@ export function planRestore(input: {
     cluster,
     target: target.activeNode,
     force,
-    forceReason: input.force && sameCluster ? 'asked for' : forceReason(sameCluster, unsealedSums, sourceId, target.clusterId),
+    forceReason:
+      input.force && sameCluster ? 'asked for' : forceReason(sameCluster, unsealedSums, sourceId, target.clusterId),
     sharesNeeded: force && report.seal.type === 'shamir' ? Math.max(report.seal.threshold, target.threshold) : 0,
     ageMs: manifest === null ? null : input.now.getTime() - Date.parse(manifest.createdAt),
-    indexDistance:
-      sameCluster && target.raftAppliedIndex !== null ? target.raftAppliedIndex - report.raft.index : null,
+    indexDistance: sameCluster && target.raftAppliedIndex !== null ? target.raftAppliedIndex - report.raft.index : null,
     warnings,
   };
 }

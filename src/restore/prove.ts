@@ -1,7 +1,7 @@
 /** Proof that the cluster holds what the snapshot says: a fresh snapshot of it, compared record by record. */
 import { type ArchiveDiff, diffArchives } from '../archive/diff.ts';
 import { StrongroomError } from '../core/errors.ts';
-import type { ActiveNode } from '../vault/cluster.ts';
+import type { ActiveNode } from '../vault/active-node.ts';
 import { takeSnapshot } from '../vault/snapshot.ts';
 import type { RestoreDeps } from './options.ts';
 import type { RestoreSource } from './source.ts';

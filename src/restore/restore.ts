@@ -7,8 +7,8 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { measure } from '../core/flow.ts';
 import { newRunId } from '../core/ids.ts';
 import { takeLock } from '../spool/lock.ts';
-import type { ActiveNode } from '../vault/cluster.ts';
-import { installSnapshot } from '../vault/snapshot.ts';
+import type { ActiveNode } from '../vault/active-node.ts';
+import { installSnapshot } from '../vault/install.ts';
 import type { RestoreDeps, RestoreOptions } from './options.ts';
 import { describePlan, planRestore, type RestorePlan } from './plan.ts';
 import { compareRestored, type RestoreProof, unproven } from './prove.ts';
@@ -49,13 +49,12 @@ export async function restore(
     cluster: deps.cluster,
     target: {
       activeNode: active.url,
-      clusterId: active.clusterId,
-      product: active.product,
-      version: active.version,
-      sealType: active.sealType,
-      threshold: active.threshold,
-      shares: active.shares,
-      raftAppliedIndex: active.raftAppliedIndex,
+      clusterId: active.view.clusterId,
+      product: active.view.product,
+      version: active.view.version,
+      sealType: active.view.sealType ?? 'unknown',
+      threshold: active.view.threshold ?? 0,
+      raftAppliedIndex: active.view.raftAppliedIndex,
     },
     report: source.report,
     manifest: source.manifest,
@@ -97,9 +96,13 @@ async function install(
   // The human took time to confirm: whoever is active now gets the snapshot, and only if it is the node of the plan.
   const active = await deps.target.active(signal);
   if (active.url !== before.url) {
-    throw new StrongroomError('E_PRECONDITION', `the active node changed from ${before.url} to ${active.url} meanwhile`, {
-      hint: 'nothing was installed; run the restore again',
-    });
+    throw new StrongroomError(
+      'E_PRECONDITION',
+      `the active node changed from ${before.url} to ${active.url} meanwhile`,
+      {
+        hint: 'nothing was installed; run the restore again',
+      },
+    );
   }
   const watch = measure((bytes) => deps.onProgress({ stage: 'install', bytes, totalBytes: source.bytes }));
   const answer = await installSnapshot(active, watch(source.plain(signal)), {
@@ -108,7 +111,10 @@ async function install(
     signal,
   });
   if (answer.outcome === 'unknown') {
-    deps.log.warn({ cluster: deps.cluster, reason: answer.reason }, 'the answer to the install was lost, looking for its effect');
+    deps.log.warn(
+      { cluster: deps.cluster, reason: answer.reason },
+      'the answer to the install was lost, looking for its effect',
+    );
     deps.onProgress({ stage: 'install', message: `the answer was lost (${answer.reason}): looking for the effect` });
   }
 }
@@ -150,6 +156,6 @@ async function settleAndProve(
 }
 
 function afterwards(node: ActiveNode): string[] {
-  if (node.product !== 'openbao') return [];
+  if (node.view.product !== 'openbao') return [];
   return ['OpenBao standbys keep the old mount table in memory: restart every standby before clients use it'];
 }

@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isError, StrongroomError } from '../core/errors.ts';
 import type { Secret } from '../core/secret.ts';
 import { formatDuration } from '../core/units.ts';
-import type { ActiveNode, ClusterView, NodeView } from '../vault/cluster.ts';
+import type { ActiveNode } from '../vault/active-node.ts';
+import type { ClusterView, NodeView } from '../vault/cluster.ts';
 import { resetUnseal, unseal } from '../vault/seal.ts';
 import type { RestoreDeps } from './options.ts';
 
@@ -37,10 +38,10 @@ export async function settle(
     if (expect.sealType === 'shamir') await unsealAll(deps, view, shares, expect.threshold, signal);
     try {
       const active = await deps.restored.active(signal);
-      const isNew = expect.clusterId !== null && active.clusterId === expect.clusterId;
+      const isNew = expect.clusterId !== null && active.view.clusterId === expect.clusterId;
       const isQuiet = performance.now() - start >= QUIET_MS;
       if (isQuiet && (isNew || expect.clusterId === null)) return active;
-      if (isQuiet) last = `${active.url} is active with cluster id ${active.clusterId ?? 'unknown'}`;
+      if (isQuiet) last = `${active.url} is active with cluster id ${active.view.clusterId ?? 'unknown'}`;
     } catch (e) {
       signal.throwIfAborted();
       if (!isError(e)) throw e;
@@ -80,19 +81,23 @@ async function unsealNode(
 ): Promise<void> {
   // A node initialised with more shares than the source keeps asking for its own number: it gets that many.
   const needed = Math.max(threshold, node.threshold ?? 0);
-  const target = deps.restored.node(node.url);
+  const target = { client: deps.restored.node(node.url) };
   if ((node.progress ?? 0) > 0) await resetUnseal(target, signal);
   for (let given = 0; given < needed; given += 1) {
-    const share =
-      shares[given] ?? (await deps.nextShare({ node: node.url, progress: given, threshold: needed }));
+    const share = shares[given] ?? (await deps.nextShare({ node: node.url, progress: given, threshold: needed }));
     if (share === null) {
-      throw new StrongroomError('E_UNSEAL', `${node.url} needs ${needed} unseal key shares and only ${given} were given`, {
-        hint: 'the snapshot is installed; unseal each node with the shares of the cluster it was taken from',
-      });
+      throw new StrongroomError(
+        'E_UNSEAL',
+        `${node.url} needs ${needed} unseal key shares and only ${given} were given`,
+        {
+          hint: 'the snapshot is installed; unseal each node with the shares of the cluster it was taken from',
+        },
+      );
     }
     shares[given] = share;
-    const status = await unseal(target, share, signal);
-    if (!status.sealed) break;
+    const answer = await unseal(target, share, signal);
+    // A joiner answers nothing until it has joined: the next survey tells.
+    if (answer.outcome === 'blocked' || !answer.status.sealed) break;
   }
 }
 
@@ -101,10 +106,14 @@ function describeNodes(view: ClusterView): string {
 }
 
 function credentialsOfSnapshot(e: StrongroomError): StrongroomError {
-  return new StrongroomError(e.code, `the snapshot is installed, but the configured login does not work in it: ${e.message}`, {
-    hint: 'the restored cluster has the tokens, users and roles of the snapshot: configure credentials that existed then',
-    cause: e,
-  });
+  return new StrongroomError(
+    e.code,
+    `the snapshot is installed, but the configured login does not work in it: ${e.message}`,
+    {
+      hint: 'the restored cluster has the tokens, users and roles of the snapshot: configure credentials that existed then',
+      cause: e,
+    },
+  );
 }
 
 async function pause(signal: AbortSignal): Promise<void> {

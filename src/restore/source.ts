@@ -2,20 +2,21 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ArchiveReport } from '../archive/report.ts';
 import { readArchive } from '../archive/read.ts';
+import type { ArchiveReport } from '../archive/report.ts';
 import { verifyArchive } from '../archive/verify.ts';
 import { archiveRecord } from '../catalogue/archive-record.ts';
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
+import { matchManifest, readCopy } from '../catalogue/copy.ts';
+import { openIdentity } from '../catalogue/identity.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { type Bytes, discard, flow } from '../core/flow.ts';
+import { type Bytes, discard, flow, measure } from '../core/flow.ts';
 import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
 import { decrypt } from '../crypt/container.ts';
 import { checkRoom, SpoolFile } from '../spool/spool.ts';
-import { objectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
-import { openIdentity } from './identity.ts';
+
 import type { RestoreDeps } from './options.ts';
 
 /** A snapshot that was read to its end once, found whole, and can be read again from this machine. */
@@ -80,9 +81,11 @@ async function openStored(
   const snapshot = manifest.snapshot as SnapshotId;
   await checkRoom(deps.spool, manifest.ciphertext.bytes);
   await using stack = new AsyncDisposableStack();
-  const spool = stack.use(await SpoolFile.create(deps.spool, join(deps.cluster, `restore-${snapshot}-${process.pid}.spool`)));
+  const spool = stack.use(
+    await SpoolFile.create(deps.spool, join(deps.cluster, `restore-${snapshot}-${process.pid}.spool`)),
+  );
   const from = await download(deps, manifest, snapshot, spool, signal);
-  const opened = await openIdentity(deps, snapshot, signal);
+  const opened = await openIdentity(deps, snapshot, manifest.keys.recipient, signal);
   const { headerSha256 } = manifest.ciphertext;
   const decrypted = (): Bytes => decrypt(opened.identities, { headerSha256 })(spool.read(0, spool.bytes));
 
@@ -116,7 +119,7 @@ async function download(
   const refused: { store: string; error: StrongroomError }[] = [];
   for (const store of deps.stores) {
     try {
-      await fetchTo(deps, store, manifest, snapshot, spool, signal);
+      await fetchTo(deps, store, manifest, spool, signal);
       return store.location;
     } catch (e) {
       signal.throwIfAborted();
@@ -136,24 +139,13 @@ async function fetchTo(
   deps: RestoreDeps,
   store: Store,
   manifest: Manifest,
-  snapshot: SnapshotId,
   spool: SpoolFile,
   signal: AbortSignal,
 ): Promise<void> {
-  const { ciphertext } = manifest;
   const stage = `download ${store.name}`;
-  deps.onProgress({ stage, totalBytes: ciphertext.bytes });
-  await flow(store.get(objectKey(deps.cluster, 'data', snapshot), { signal }), [], spool.write, signal);
-  const same =
-    spool.bytes === ciphertext.bytes &&
-    spool.partBytes === ciphertext.partBytes &&
-    spool.partSha256.every((hash, i) => Buffer.from(hash).toString('base64') === ciphertext.partSha256[i]);
-  if (!same) {
-    throw new StrongroomError('E_STORE_CHECKSUM', `${store.location} does not hold the data that the manifest signs`, {
-      hint: 'another destination may; treat this one as tampered with',
-      details: { bytes: spool.bytes, expected: ciphertext.bytes },
-    });
-  }
+  const watch = measure((bytes) => deps.onProgress({ stage, bytes, totalBytes: manifest.ciphertext.bytes }));
+  const match = matchManifest(manifest, store.location);
+  await flow(readCopy(deps.catalogue, manifest, store, signal), [watch, match], spool.write, signal);
 }
 
 /** The signed manifest says what the archive must be: the plain bytes are compared with it, not only with themselves. */
@@ -164,9 +156,13 @@ function compareWithManifest(report: ArchiveReport, manifest: Manifest): void {
     now.raft.index === manifest.archive.raft.index &&
     JSON.stringify(now.members) === JSON.stringify(manifest.archive.members);
   if (!same) {
-    throw new StrongroomError('E_MANIFEST', `the archive is not the one that the manifest of ${manifest.snapshot} describes`, {
-      hint: 'data and manifest of two snapshots were mixed: restore another one',
-    });
+    throw new StrongroomError(
+      'E_MANIFEST',
+      `the archive is not the one that the manifest of ${manifest.snapshot} describes`,
+      {
+        hint: 'data and manifest of two snapshots were mixed: restore another one',
+      },
+    );
   }
 }
 

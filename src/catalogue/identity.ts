@@ -3,13 +3,17 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { ClusterName, SnapshotId } from '../core/ids.ts';
 import type { Secret } from '../core/secret.ts';
-import type { KmsKey } from '../crypt/kms.ts';
 import { unwrapIdentity } from '../crypt/keyring.ts';
-import { parseSidecar, type Sidecar, wrapsFromMetadata } from '../crypt/sidecar.ts';
+import type { KmsKey } from '../crypt/kms.ts';
+import { parseSidecar, type Sidecar } from '../crypt/sidecar.ts';
+import { wrapsFromMetadata } from '../crypt/wrap-metadata.ts';
 import { objectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 
 const MAX_SIDECAR_BYTES = 2 ** 20;
+
+/** A sidecar, or what the metadata of a data object keeps of one. */
+type Wraps = Pick<Sidecar, 'cluster' | 'snapshot' | 'wraps'>;
 
 export type OpenIdentityDeps = {
   cluster: ClusterName;
@@ -19,25 +23,21 @@ export type OpenIdentityDeps = {
 };
 
 /**
- * Tries the sidecar of every destination, then the copy of the wraps in the data object's metadata; break-glass
+ * `recipient` is that of the signed manifest. Tries the sidecar of every destination, then the copy of the wraps in the data object's metadata; break-glass
  * identities also open the data header itself, so with one of them no sidecar is needed at all.
  * Rejects with E_KEY_UNAVAILABLE naming every way that was tried.
  */
 export async function openIdentity(
   deps: OpenIdentityDeps,
   snapshot: SnapshotId,
+  recipient: string,
   signal: AbortSignal,
 ): Promise<{ identities: readonly Secret<string>[]; openedWith: string }> {
   const errors: string[] = [];
-  const context = { cluster: deps.cluster, snapshot };
   for await (const { sidecar, from } of sidecars(deps, snapshot, errors, signal)) {
     try {
-      const { identity, openedWith } = await unwrapIdentity(
-        sidecar,
-        context,
-        { kms: deps.kms, identities: deps.identities },
-        signal,
-      );
+      const openers = { kms: deps.kms, identities: deps.identities };
+      const { identity, openedWith } = await unwrapIdentity(sidecar, openers, signal, { recipient });
       return { identities: [identity], openedWith };
     } catch (e) {
       signal.throwIfAborted();
@@ -54,12 +54,12 @@ export async function openIdentity(
 }
 
 /** Sidecars in the order of the stores; a store without one may still have the wraps in the data object's metadata. */
-export async function* sidecars(
+async function* sidecars(
   deps: Pick<OpenIdentityDeps, 'cluster' | 'stores'>,
   snapshot: SnapshotId,
   errors: string[],
   signal: AbortSignal,
-): AsyncGenerator<{ sidecar: Sidecar; from: string }> {
+): AsyncGenerator<{ sidecar: Wraps; from: string }> {
   const expect = { cluster: deps.cluster, snapshot };
   for (const store of deps.stores) {
     try {
@@ -75,8 +75,8 @@ export async function* sidecars(
   for (const store of deps.stores) {
     try {
       const head = await store.head(objectKey(deps.cluster, 'data', snapshot), { signal });
-      const sidecar = head?.metadata === undefined ? null : wrapsFromMetadata(head.metadata, expect);
-      if (sidecar !== null) yield { sidecar, from: `${store.name} object metadata` };
+      const wraps = wrapsFromMetadata(head?.metadata ?? {});
+      if (wraps.length > 0) yield { sidecar: { ...expect, wraps }, from: `${store.name} object metadata` };
     } catch (e) {
       signal.throwIfAborted();
       if (!isError(e)) throw e;

@@ -1,0 +1,358 @@
+/** The composition root: a config becomes clients, stores and keys. The only file that makes AWS clients. */
+import type { KMSClient } from '@aws-sdk/client-kms';
+import type { S3Client, StorageClass } from '@aws-sdk/client-s3';
+import type { BackupDeps, Destination } from './backup/options.ts';
+import { Catalogue } from './catalogue/catalogue.ts';
+import { type ClusterConfig, clusterConfig, readRecipients } from './config/cluster-config.ts';
+import type { Config } from './config/load.ts';
+import type { AuthConfig, DestinationConfig, KmsKeyConfig } from './config/schema.ts';
+import { StrongroomError } from './core/errors.ts';
+import type { ClusterName } from './core/ids.ts';
+import { createLog, type Log } from './core/log.ts';
+import { type OnProgress, unwatched } from './core/progress.ts';
+import type { Secret } from './core/secret.ts';
+import { systemClock } from './core/units.ts';
+import { KmsKey } from './crypt/kms.ts';
+import { kmsClientOptions } from './crypt/kms-call.ts';
+import { kmsSigner } from './crypt/kms-signer.ts';
+import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
+import { recoveryPage } from './crypt/recovery-page.ts';
+import { localSigner, type Signer } from './crypt/sign.ts';
+import type { RestoreDeps } from './restore/options.ts';
+import type { SpoolOptions } from './spool/spool.ts';
+import { FileStore } from './store/file.ts';
+import { LAYOUT_VERSION } from './store/layout.ts';
+import { S3Store } from './store/s3.ts';
+import { s3ClientDefaults } from './store/s3-options.ts';
+import type { Store } from './store/store.ts';
+import type { VaultAuth } from './vault/auth.ts';
+import { VaultCluster } from './vault/cluster.ts';
+import { TOOL_VERSION } from './version.ts';
+
+/** Wait before the second try of a snapshot: a change of leader takes a second or two. */
+const RETRY_BASE_MS = 2_000;
+
+export type OpenOptions = {
+  onProgress?: OnProgress;
+  /** for the log lines; default: as the config says, to standard error */
+  log?: Log;
+};
+
+/** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
+export class App implements AsyncDisposable {
+  readonly config: Config;
+  readonly log: Log;
+  readonly #onProgress: OnProgress;
+  readonly #stack = new AsyncDisposableStack();
+  readonly #stores = new Map<string, Store>();
+
+  constructor(config: Config, options: OpenOptions = {}) {
+    this.config = config;
+    this.log = options.log ?? createLog(config.log.level);
+    this.#onProgress = options.onProgress ?? unwatched;
+  }
+
+  /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
+  async backupDeps(name: string, signal: AbortSignal): Promise<BackupDeps> {
+    const cluster = clusterConfig(this.config, name);
+    const signer = await this.#signer(signal);
+    if (signer === null) {
+      throw new StrongroomError('E_CONFIG_INVALID', 'a backup is signed, and no signing key is configured', {
+        hint: 'set signing.key or signing.kms; strongroom keys generate makes one',
+      });
+    }
+    const destinations = await this.#destinations(cluster, signal);
+    const breakGlass = await readRecipients(cluster.encryption.breakGlass, signal);
+    const publicKey = await signer.publicKeyPem(signal);
+    return {
+      cluster: cluster.name,
+      vault: await this.#vault(cluster, await readAuth(cluster.auth, signal), signal),
+      catalogue: await this.#catalogue(cluster, destinations, signal),
+      destinations,
+      requiredCopies: cluster.writePolicy.copies,
+      prove: cluster.prove,
+      kms: await this.#kmsKeys(cluster.encryption.kms, signal),
+      breakGlass,
+      recipientPolicy: recipientPolicy(cluster),
+      sealKms: cluster.sealKms === undefined ? null : await this.#kmsKey(cluster.sealKms, signal),
+      signer,
+      members: cluster.members,
+      spool: this.spool,
+      limits: { ...cluster.backup, snapshotTimeoutMs: cluster.backup.snapshotTimeout, retryBaseMs: RETRY_BASE_MS },
+      readmeOf: (destination) => this.#readme(cluster, destination, breakGlass, publicKey),
+      toolVersion: TOOL_VERSION,
+      clock: systemClock,
+      log: this.log,
+      onProgress: this.#onProgress,
+    };
+  }
+
+  /**
+   * Everything a restore into `name` needs. `targetToken` installs the snapshot where the target does not know the
+   * configured login yet, as a fresh cluster does; after the install only the configured login counts.
+   */
+  async restoreDeps(
+    name: string,
+    options: { targetToken: Secret<string> | null; nextShare: RestoreDeps['nextShare'] },
+    signal: AbortSignal,
+  ): Promise<RestoreDeps> {
+    const cluster = clusterConfig(this.config, name);
+    const destinations = await this.#destinations(cluster, signal);
+    const auth = await readAuth(cluster.auth, signal);
+    const { targetToken } = options;
+    const restored = await this.#vault(cluster, auth, signal);
+    return {
+      cluster: cluster.name,
+      target:
+        targetToken === null ? restored : await this.#vault(cluster, { method: 'token', token: targetToken }, signal),
+      restored,
+      catalogue: await this.#catalogue(cluster, destinations, signal),
+      stores: destinations.map(({ store }) => store),
+      kms: await this.#kmsKeys(cluster.encryption.kms, signal),
+      identities: await this.#identities(cluster, signal),
+      spool: this.spool,
+      nextShare: options.nextShare,
+      clock: systemClock,
+      log: this.log,
+      onProgress: this.#onProgress,
+    };
+  }
+
+  /** Catalogue, stores and keys of one cluster, for commands that do not talk to it. */
+  async snapshotDeps(name: string, signal: AbortSignal): Promise<SnapshotDeps> {
+    const cluster = clusterConfig(this.config, name);
+    const destinations = await this.#destinations(cluster, signal);
+    return {
+      cluster: cluster.name,
+      catalogue: await this.#catalogue(cluster, destinations, signal),
+      stores: destinations.map(({ store }) => store),
+      kms: await this.#kmsKeys(cluster.encryption.kms, signal),
+      breakGlass: await readRecipients(cluster.encryption.breakGlass, signal),
+      recipientPolicy: recipientPolicy(cluster),
+      identities: await this.#identities(cluster, signal),
+      spool: this.spool,
+      log: this.log,
+      onProgress: this.#onProgress,
+    };
+  }
+
+  get spool(): SpoolOptions {
+    const { directory, maxBytes, reserveBytes } = this.config.spool;
+    return { directory, maxBytes, reserveBytes };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+
+  async #vault(cluster: ClusterConfig, auth: VaultAuth, signal: AbortSignal): Promise<VaultCluster> {
+    const { tls, kubernetes, nodes, namespace } = cluster;
+    const [ca, cert, key] = await Promise.all([
+      tls.ca?.resolve(signal),
+      tls.cert?.resolve(signal),
+      tls.key?.resolve(signal),
+    ]);
+    const vault = new VaultCluster({
+      name: cluster.name,
+      nodes:
+        kubernetes === undefined
+          ? (nodes ?? [])
+          : {
+              kubernetes: {
+                namespace: kubernetes.namespace,
+                port: kubernetes.port,
+                scheme: kubernetes.scheme,
+                ...(kubernetes.service === undefined ? {} : { headlessService: kubernetes.service }),
+                ...(kubernetes.labelSelector === undefined ? {} : { labelSelector: kubernetes.labelSelector }),
+              },
+            },
+      tls: {
+        ...(ca === undefined ? {} : { ca }),
+        ...(cert === undefined ? {} : { cert }),
+        ...(key === undefined ? {} : { key }),
+        ...(tls.serverName === undefined ? {} : { serverName: tls.serverName }),
+        insecureSkipVerify: tls.dangerouslySkipVerification,
+      },
+      auth,
+      ...(namespace === undefined ? {} : { namespace }),
+      log: this.log,
+    });
+    return this.#stack.use(vault);
+  }
+
+  async #destinations(cluster: ClusterConfig, signal: AbortSignal): Promise<Destination[]> {
+    const destinations: Destination[] = [];
+    for (const { name, options } of cluster.destinations) {
+      const store = this.#stores.get(name) ?? (await this.#store(name, options, signal));
+      this.#stores.set(name, store);
+      const lock = options.type === 's3' ? options.objectLock : undefined;
+      destinations.push({ store, lock: lock === undefined ? null : { mode: lock.mode, keepMs: lock.keep } });
+    }
+    return destinations;
+  }
+
+  async #store(name: string, options: DestinationConfig, signal: AbortSignal): Promise<Store> {
+    if (options.type === 'directory') return this.#stack.use(new FileStore({ name, directory: options.path }));
+    const store = new S3Store({
+      name,
+      client: await this.#s3Client(options, signal),
+      bucket: options.bucket,
+      prefix: options.prefix,
+      checksum: options.checksum,
+      conditionalWrites: options.conditionalWrites,
+      sse: options.sse,
+      // The config takes any class that S3-compatible stores may know; the SDK's list is Amazon's.
+      storageClass: options.storageClass as StorageClass | undefined,
+      tags: options.tags,
+      onLeftover: (upload, e) =>
+        this.log.warn({ store: name, key: upload.key, err: String(e) }, 'an unfinished upload could not be aborted'),
+    });
+    return this.#stack.use(store);
+  }
+
+  async #s3Client(options: Extract<DestinationConfig, { type: 's3' }>, signal: AbortSignal): Promise<S3Client> {
+    const { S3Client } = await import('@aws-sdk/client-s3');
+    const defaults = s3ClientDefaults();
+    const ca = await options.ca?.resolve(signal);
+    const client = new S3Client({
+      ...defaults,
+      region: options.region,
+      forcePathStyle: options.forcePathStyle,
+      ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+      ...(await readCredentials(options.credentials, signal)),
+      ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { ca } } }),
+    });
+    this.#stack.defer(() => client.destroy());
+    return client;
+  }
+
+  async #kmsKeys(keys: readonly KmsKeyConfig[], signal: AbortSignal): Promise<KmsKey[]> {
+    return await Promise.all(keys.map((key) => this.#kmsKey(key, signal)));
+  }
+
+  async #kmsKey(key: KmsKeyConfig, signal: AbortSignal): Promise<KmsKey> {
+    return new KmsKey({ client: await this.#kmsClient(key, signal), keyId: key.keyId, region: key.region });
+  }
+
+  async #kmsClient(key: KmsKeyConfig, signal: AbortSignal): Promise<KMSClient> {
+    const { KMSClient } = await import('@aws-sdk/client-kms');
+    const client = new KMSClient({
+      ...kmsClientOptions(key.region),
+      ...(key.endpoint === undefined ? {} : { endpoint: key.endpoint }),
+      ...(await readCredentials(key.credentials, signal)),
+    });
+    this.#stack.defer(() => client.destroy());
+    return client;
+  }
+
+  async #signer(signal: AbortSignal): Promise<Signer | null> {
+    const { key, kms } = this.config.signing;
+    if (key !== undefined) return localSigner(await key.resolve(signal));
+    return kms === undefined ? null : kmsSigner({ client: await this.#kmsClient(kms, signal), keyId: kms.keyId });
+  }
+
+  async #catalogue(cluster: ClusterConfig, destinations: Destination[], signal: AbortSignal): Promise<Catalogue> {
+    const configured = await Promise.all(this.config.signing.trusted.map((ref) => ref.resolve(signal)));
+    const own = configured.length > 0 ? null : await this.#signer(signal);
+    const trusted = own === null ? configured : [await own.publicKeyPem(signal)];
+    return new Catalogue({ cluster: cluster.name, stores: destinations.map(({ store }) => store), trusted });
+  }
+
+  async #identities(cluster: ClusterConfig, signal: AbortSignal): Promise<Secret<string>[]> {
+    return await Promise.all(cluster.encryption.identities.map((ref) => ref.resolve(signal)));
+  }
+
+  #readme(
+    cluster: ClusterConfig,
+    destination: string,
+    breakGlass: readonly string[],
+    publicKey: string,
+  ): string | null {
+    const options = this.config.destinations[destination];
+    if (options === undefined) return null;
+    const location =
+      options.type === 'directory'
+        ? ({ type: 'directory', root: `${options.path}/${LAYOUT_VERSION}` } as const)
+        : ({
+            type: 's3',
+            bucket: options.bucket,
+            region: options.region,
+            root: options.prefix === '' ? LAYOUT_VERSION : `${options.prefix}/${LAYOUT_VERSION}`,
+            ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+          } as const);
+    return recoveryPage({
+      cluster: cluster.name,
+      location,
+      breakGlass,
+      kms: cluster.encryption.kms.map(({ keyId, region }) => ({ keyId, region })),
+      signingPublicKeys: [publicKey],
+      now: systemClock.now(),
+    });
+  }
+}
+
+export type SnapshotDeps = {
+  cluster: ClusterName;
+  catalogue: Catalogue;
+  stores: readonly Store[];
+  kms: readonly KmsKey[];
+  breakGlass: readonly string[];
+  recipientPolicy: RecipientPolicy;
+  identities: readonly Secret<string>[];
+  spool: SpoolOptions;
+  log: Log;
+  onProgress: OnProgress;
+};
+
+/** The config's own words of declining were checked when it was loaded; the policy wants its fixed ones. */
+function recipientPolicy({ encryption }: ClusterConfig): RecipientPolicy {
+  return {
+    minKmsWraps: encryption.minKmsWraps,
+    minBreakGlass: encryption.minBreakGlass,
+    accept: {
+      ...(encryption.declineKms === undefined ? {} : { noKms: DECLINE_KMS }),
+      ...(encryption.declineBreakGlass === undefined ? {} : { noBreakGlass: DECLINE_BREAK_GLASS }),
+    },
+  };
+}
+
+async function readAuth(auth: AuthConfig, signal: AbortSignal): Promise<VaultAuth> {
+  switch (auth.method) {
+    case 'token':
+      return { method: 'token', token: await auth.token.resolve(signal) };
+    case 'approle': {
+      const roleId = await auth.roleId.resolve(signal);
+      return { method: 'approle', mount: auth.mount, roleId, secretId: await auth.secretId.resolve(signal) };
+    }
+    case 'userpass': {
+      const { mount, username } = auth;
+      return { method: 'userpass', mount, username, password: await auth.password.resolve(signal) };
+    }
+    case 'jwt': {
+      const role = auth.role === undefined ? {} : { role: auth.role };
+      return { method: 'jwt', mount: auth.mount, ...role, jwt: await auth.jwt.resolve(signal) };
+    }
+    case 'kubernetes':
+    case 'cert':
+      return auth;
+  }
+}
+
+async function readCredentials(
+  credentials: KmsKeyConfig['credentials'],
+  signal: AbortSignal,
+): Promise<{ credentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string } }> {
+  if (credentials === undefined) return {};
+  const [id, secret, session] = await Promise.all([
+    credentials.accessKeyId.resolve(signal),
+    credentials.secretAccessKey.resolve(signal),
+    credentials.sessionToken?.resolve(signal),
+  ]);
+  return {
+    credentials: {
+      accessKeyId: id.reveal(),
+      secretAccessKey: secret.reveal(),
+      ...(session === undefined ? {} : { sessionToken: session.reveal() }),
+    },
+  };
+}

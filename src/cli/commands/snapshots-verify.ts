@@ -1,0 +1,42 @@
+import { StrongroomError } from '../../core/errors.ts';
+import type { SnapshotId } from '../../core/ids.ts';
+import type { Run } from '../define.ts';
+import type { SnapshotsVerifyFlags } from '../definitions/snapshots.ts';
+import { openSnapshots, readManifest } from '../snapshots.ts';
+
+const LEVELS = {
+  archive: 'whole: decrypted, and every hash and record checked',
+  ciphertext: 'every byte is the signed one; not decrypted, for no key is at hand',
+  failed: 'FAILED',
+} as const;
+
+export const run: Run<SnapshotsVerifyFlags, [snapshot: string]> = async function (flags, id) {
+  const { verifySnapshot } = await import('../../snapshots/verify.ts');
+  await using snapshots = await openSnapshots(this, flags);
+  const { deps } = snapshots;
+  const only = flags.destination;
+  const stores = only === undefined ? deps.stores : deps.stores.filter(({ name }) => name === only);
+  if (stores.length === 0) {
+    throw new StrongroomError('E_USAGE', `${deps.cluster} has no destination "${only ?? ''}"`, {
+      hint: `it has ${deps.stores.map(({ name }) => name).join(', ')}`,
+    });
+  }
+  const { manifest } = await readManifest(deps, id, this.signal);
+  const { copies } = await verifySnapshot({ ...deps, stores }, manifest, this.signal);
+  snapshots.endProgress();
+  const document = {
+    cluster: deps.cluster,
+    snapshot: manifest.snapshot as SnapshotId,
+    copies: copies.map(({ error, ...copy }) => ({ ...copy, error: error?.toJSON() ?? null })),
+  };
+  this.output.result(document, () =>
+    copies
+      .map(({ destination, level, openedWith, error }) => {
+        const how = openedWith === null ? '' : `, opened with ${openedWith}`;
+        return `${destination}: ${LEVELS[level]}${how}${error === null ? '' : `: ${error.message}`}`;
+      })
+      .join('\n'),
+  );
+  const failed = copies.find(({ error }) => error !== null);
+  if (failed?.error) throw failed.error;
+};

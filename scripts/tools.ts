@@ -6,7 +6,10 @@
 
 import { join } from 'node:path';
 import { cacheRoot, provide } from './tools/cache.ts';
+import { goTool } from './tools/go.ts';
 import { openbao } from './tools/openbao.ts';
+import { findOnPath } from './tools/path.ts';
+import { pythonTool } from './tools/python-tool.ts';
 import type { Tool } from './tools/tool.ts';
 import { ToolError } from './tools/tool-error.ts';
 
@@ -16,6 +19,13 @@ export type ToolPath = string;
 const TOOLS = {
   'bao-2.6.2': openbao('2.6.2'),
   'bao-2.7.2': openbao('2.7.2'),
+  versitygw: goTool('versitygw', 'github.com/versity/versitygw/cmd/versitygw', 'about 3 minutes'),
+  age: goTool('age', 'filippo.io/age/cmd/age', 'seconds'),
+  'age-keygen': goTool('age-keygen', 'filippo.io/age/cmd/age-keygen', 'seconds'),
+  gojq: goTool('gojq', 'github.com/itchyny/gojq/cmd/gojq', 'seconds'),
+  aws: pythonTool('aws', 'awscli', 9, '16 MB'),
+  localstack: pythonTool('localstack', 'localstack.runtime.main', 12, '60 MB'),
+  moto: pythonTool('moto', 'moto.server', 11, '60 MB'),
 } as const satisfies Record<string, Tool>;
 
 export type ToolName = keyof typeof TOOLS;
@@ -28,6 +38,11 @@ export type ToolName = keyof typeof TOOLS;
 export async function ensureTool(name: ToolName, signal?: AbortSignal): Promise<ToolPath> {
   const tool: Tool = TOOLS[name];
   return join(await provide(tool.recipe(), join(cacheRoot(), 'tools'), signal), tool.executable);
+}
+
+/** The machine's own `jq` when it has one, else `gojq`, which understands what our commands say to it. */
+export async function ensureJq(signal?: AbortSignal): Promise<ToolPath> {
+  return findOnPath('jq') ?? (await ensureTool('gojq', signal));
 }
 
 function isToolName(name: string): name is ToolName {

@@ -13,6 +13,8 @@ export type Recipe = {
   progress: string;
   /** fills an empty directory that is renamed into place only after this has resolved */
   build: (directory: string, signal: AbortSignal | undefined) => Promise<void>;
+  /** false when what the entry leans on outside the cache went away; it is built anew then. Default: always usable */
+  usable?: (directory: string) => boolean;
 };
 
 const POLL_MS = 200;
@@ -33,17 +35,18 @@ export function cacheRoot(): string {
  */
 export async function provide(recipe: Recipe, root: string, signal?: AbortSignal): Promise<string> {
   const target = join(root, recipe.key);
-  if (existsSync(target)) return target;
+  const isThere = (): boolean => existsSync(target) && (recipe.usable?.(target) ?? true);
+  if (isThere()) return target;
   await mkdir(root, { recursive: true });
   const lock = `${target}.lock`;
   const owner = JSON.stringify({ pid: process.pid, started: await startTime(process.pid) });
   while (!(await takeLock(lock, owner))) {
     await takeOverIfDead(root, recipe.key, lock);
     await wait(POLL_MS, undefined, { signal }).catch(() => signal?.throwIfAborted());
-    if (existsSync(target)) return target;
+    if (isThere()) return target;
   }
   try {
-    if (!existsSync(target)) await buildBeside(recipe, target, signal);
+    if (!isThere()) await buildBeside(recipe, target, signal);
   } finally {
     await rm(lock, { force: true });
   }
@@ -57,6 +60,7 @@ async function buildBeside(recipe: Recipe, target: string, signal: AbortSignal |
   console.error(`tools: ${recipe.progress}`);
   try {
     await recipe.build(scratch, signal);
+    await rm(target, { recursive: true, force: true }); // there only when no longer usable
     await rename(scratch, target);
   } finally {
     await rm(scratch, { recursive: true, force: true });

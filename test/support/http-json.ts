@@ -52,7 +52,7 @@ export async function http(url: string, options: HttpOptions = {}): Promise<Http
   );
   sent.on('error', reject);
   sent.end(body);
-  return await promise;
+  return promise;
 }
 
 function encode(body: unknown): Buffer | undefined {

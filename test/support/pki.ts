@@ -86,7 +86,7 @@ export async function createPki(directory: string): Promise<Pki> {
     issue: async (options) => {
       const mine = turn.then(() => issue(options));
       turn = mine.catch(() => undefined);
-      return await mine;
+      return mine;
     },
   };
 }

@@ -46,5 +46,5 @@ export async function until<T>(
 
 /** A probe that throws before it returns its promise is a "not yet" as well. */
 async function attempt<T>(probe: () => Promise<T | undefined>): Promise<T | undefined> {
-  return await probe();
+  return probe();
 }

@@ -1,0 +1,72 @@
+/** Looking at one object: what S3 keeps of it, and why a HEAD was refused. */
+import { GetObjectCommand, HeadBucketCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import { isError, type StrongroomError } from '../core/errors.ts';
+import type { ObjectKey } from './layout.ts';
+import { at, request, type S3Context, sendOnce, whereOf } from './s3-context.ts';
+import { type FoundObject, fromHead } from './s3-object.ts';
+
+/** null = not there, which includes a delete marker. A missing bucket is no missing object: E_STORE_BUCKET. */
+export async function lookFor(
+  ctx: S3Context,
+  key: ObjectKey,
+  signal: AbortSignal,
+  versionId?: string,
+): Promise<FoundObject | null> {
+  const where = whereOf(ctx, 'head', key, versionId);
+  const input = { ...at(ctx, key), ...(versionId === undefined ? {} : { VersionId: versionId }) };
+  try {
+    const head = await request(ctx, where, signal, (abortSignal) =>
+      ctx.client.send(
+        new HeadObjectCommand({ ...input, ...(ctx.options.checksum === 'none' ? {} : { ChecksumMode: 'ENABLED' }) }),
+        { abortSignal },
+      ),
+    );
+    return fromHead(key, head, where);
+  } catch (e) {
+    if (isError(e, 'E_NOT_FOUND')) {
+      await proveBucket(ctx, signal);
+      return null;
+    }
+    if (isError(e) && isMute(e)) throw await explained(ctx, input, e, signal);
+    throw e;
+  }
+}
+
+/** The 404 of a HEAD says neither "no object" nor "no bucket": asks once, until the bucket is known to be there. */
+async function proveBucket(ctx: S3Context, signal: AbortSignal): Promise<void> {
+  if (ctx.seenBucket) return;
+  try {
+    await request(ctx, whereOf(ctx, 'list', ''), signal, (abortSignal) =>
+      ctx.client.send(new HeadBucketCommand({ Bucket: ctx.bucket }), { abortSignal }),
+    );
+  } catch (e) {
+    // Who may not list the bucket still got a 404 for the object; S3 gives that only to those who may, others a 403.
+    if (!isError(e, 'E_STORE_DENIED')) throw e;
+  }
+}
+
+/** Was the refusal one without a body, so that a code is missing? */
+function isMute(e: StrongroomError): boolean {
+  const status = e.details['status'];
+  return status === 400 || status === 403;
+}
+
+/** Asks for one byte with GET, whose refusal has a body: ExpiredToken and AccessDenied are told apart. */
+async function explained(
+  ctx: S3Context,
+  input: { Bucket: string; Key: string; VersionId?: string },
+  mute: StrongroomError,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const where = whereOf(ctx, 'head', String(mute.details['key']), input.VersionId);
+  try {
+    const answer = await sendOnce(where, ctx.requestTimeoutMs, signal, (abortSignal) =>
+      ctx.client.send(new GetObjectCommand({ ...input, Range: 'bytes=0-0' }), { abortSignal }),
+    );
+    await answer.Body?.transformToByteArray();
+    return mute;
+  } catch (e) {
+    signal.throwIfAborted();
+    return isError(e) && (e.code === 'E_NOT_FOUND' || e.code === 'E_PRECONDITION') ? mute : e;
+  }
+}

@@ -1,14 +1,22 @@
 import { defineConfig } from 'vitest/config';
+import { SummaryReporter } from './test/support/summary-reporter.ts';
+
+const setupFiles = ['./test/support/leak-guard.ts'];
+const globalSetup = ['./test/support/global-setup.ts'];
 
 // Real servers make the last two slow to start: one file at a time there, everything at once in `unit`.
 export default defineConfig({
   test: {
+    reporters: ['default', new SummaryReporter()],
+    silent: 'passed-only',
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], setupFiles, testTimeout: 20_000 } },
       {
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          setupFiles,
+          globalSetup,
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,
@@ -18,6 +26,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          setupFiles,
+          globalSetup,
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false,

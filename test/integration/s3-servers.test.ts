@@ -4,15 +4,17 @@ import {
   GetObjectLockConfigurationCommand,
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, inject, test } from 'vitest';
 import { s3Client } from '../support/s3-connection.ts';
-import { startLocalStack, startMoto, startVersityGw } from '../support/s3-servers.ts';
+import { type RunningS3, startLocalStack, startMoto, startVersityGw } from '../support/s3-servers.ts';
 
-describe.each([
+const servers: [string, () => Promise<RunningS3>][] = [
   ['VersityGW', startVersityGw],
-  ['LocalStack', startLocalStack],
   ['moto', startMoto],
-])('%s', (_name, start) => {
+];
+if (inject('localStackMissing') === '') servers.push(['LocalStack', startLocalStack]);
+
+describe.each(servers)('%s', (_name, start) => {
   test('keeps objects, versions and locks, and is gone afterwards', async () => {
     const server = await start();
     const client = s3Client(server);

@@ -50,6 +50,7 @@ const POLL_MS = 50;
 const LOG_TAIL_CHARS = 4_000;
 
 const running = new Set<RunningProcess>();
+const logFiles: string[] = [];
 const handedOut = new Set<number>();
 
 /**
@@ -65,9 +66,14 @@ export function baseEnv(): Record<string, string> {
   return env;
 }
 
-/** Processes started here and not yet gone; for the leak guard and for showing logs of a failed test. */
+/** Processes started here and not yet gone; for the leak guard. */
 export function runningProcesses(): readonly RunningProcess[] {
   return [...running];
+}
+
+/** Logs of every process started here, also of those that are gone, oldest first. */
+export function startedLogs(): readonly string[] {
+  return logFiles;
 }
 
 /**
@@ -81,6 +87,7 @@ export async function startProcess(spec: ProcessSpec): Promise<RunningProcess> {
   spec.signal?.throwIfAborted();
   const logFile = join(logDirectory(), `${spec.name}-${process.pid}-${Date.now()}.log`);
   const log = openSync(logFile, 'a');
+  logFiles.push(logFile);
   const child = spawn(spec.command, spec.args, {
     cwd: spec.cwd,
     env: { ...baseEnv(), ...spec.env },

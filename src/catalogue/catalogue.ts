@@ -56,15 +56,17 @@ export class Catalogue {
    * A destination that cannot be listed is in `failures`; rejects when none can.
    */
   async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
-    const found = new Map<SnapshotId, string[]>();
+    const found = new Map<SnapshotId, Set<string>>();
     const failures = await this.#each(async (store) => {
       for (const id of await this.#names(store, undefined, signal)) {
-        const at = found.get(id);
-        if (at === undefined) found.set(id, [store.name]);
-        else at.push(store.name);
+        found.set(id, (found.get(id) ?? new Set()).add(store.name));
       }
     });
-    const entries = [...found].map(([snapshot, destinations]) => ({ snapshot, destinations }));
+    const order = this.#stores.map(({ name }) => name);
+    const entries = [...found].map(([snapshot, names]) => ({
+      snapshot,
+      destinations: order.filter((name) => names.has(name)),
+    }));
     entries.sort((a, b) => (a.snapshot < b.snapshot ? -1 : 1));
     return { entries, failures };
   }

@@ -143,7 +143,7 @@ async function settleAndProve(
     const settled = performance.now();
     try {
       proof = await compareRestored(deps, restored, source, signal);
-      if (proof.unexpected.length === 0) return { restored, proof, settled };
+      if (proof.unexpectedCount === 0) return { restored, proof, settled };
       problem = null;
     } catch (e) {
       signal.throwIfAborted();

@@ -11,9 +11,9 @@ export function summariseRestore(result: RestoreResult): string[] {
     `  raft index  ${result.raftIndex} of the snapshot`,
     `  opened      with ${result.openedWith}`,
     `  proof       ${proof.identical} records are byte for byte those of the snapshot`,
-    ...(proof.explained.length === 0
+    ...(proof.explainedCount === 0
       ? []
-      : [`              ${proof.explained.length} differ for known reasons (restore, logins, leases)`]),
+      : [`              ${proof.explainedCount} differ for known reasons (restore, logins, leases)`]),
     ...result.warnings.map((warning) => `  to do       ${warning}`),
     `  took        ${formatDuration(timings.total)} (fetch and verify ${formatDuration(timings.fetch)}, install ${formatDuration(timings.install)}, serving again ${formatDuration(timings.settle)}, proof ${formatDuration(timings.prove)})`,
   ];

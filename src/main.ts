@@ -31,7 +31,7 @@ async function main(): Promise<void> {
 
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      if (interruption.signal.aborted) process.exit(INTERRUPTED);
+      if (interruption.signal.aborted) endAtOnce();
       if (!mode.json) process.stderr.write(`stopping after ${signal}; once more to end at once\n`);
       interruption.abort(new StrongroomError('E_INTERRUPTED', `stopped by ${signal}`));
     });
@@ -72,6 +72,16 @@ async function main(): Promise<void> {
   }
   hasEnded = true;
   process.exitCode = exitCode;
+}
+
+/**
+ * Dies of SIGINT, which a shell reports as 130. Not by process.exit(): that waits for file operations under way, and
+ * one on a file system that is gone never ends. Only process 1 of a container survives its own signal, and exits.
+ */
+function endAtOnce(): never {
+  process.removeAllListeners('SIGINT');
+  process.kill(process.pid, 'SIGINT');
+  process.exit(INTERRUPTED);
 }
 
 /** All of standard output is with the system, or its failure was reported to the listener. */

@@ -9,7 +9,7 @@ import {
   text_en,
 } from '@stricli/core';
 import { StrongroomError } from '../core/errors.ts';
-import { VERSION } from '../core/version.ts';
+import { TOOL_VERSION } from '../version.ts';
 import { type Context, createContext } from './context.ts';
 import { command } from './define.ts';
 import { backup } from './definitions/backup.ts';
@@ -108,7 +108,7 @@ function buildCli(failures: unknown[]): Application<Context> {
   };
   return buildApplication(routes, {
     name: 'strongroom',
-    versionInfo: { currentVersion: VERSION },
+    versionInfo: { currentVersion: TOOL_VERSION },
     scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
     localization: {
       text: {

@@ -14,8 +14,8 @@ const SYSTEM_FILE = '/etc/strongroom/strongroom.yaml';
 export async function findConfig(flag: string | undefined, where: { env: Env; cwd: string }): Promise<string> {
   const named = flag ?? where.env['STRONGROOM_CONFIG'];
   if (named !== undefined && named !== '') return named;
-  for (const candidate of ['strongroom.yaml', SYSTEM_FILE]) {
-    const isThere = await stat(join(candidate.startsWith('/') ? '' : where.cwd, candidate)).then(
+  for (const candidate of [join(where.cwd, 'strongroom.yaml'), SYSTEM_FILE]) {
+    const isThere = await stat(candidate).then(
       () => true,
       // Only "not there" lets the search go on: a config that may not be read is the config all the same.
       (e: unknown) => !(e instanceof Error && 'code' in e && (e.code === 'ENOENT' || e.code === 'ENOTDIR')),

@@ -51,8 +51,12 @@ export function parseSource(text: string): Source {
     try {
       data = document.toJS();
     } catch {
-      // An alias that has no anchor, or too many of them (a "billion laughs").
-      mistakes.push({ at: aliasPosition(document, at), message: QUIET['BAD_ALIAS'] ?? '' });
+      const alias = unresolved(document, document.contents);
+      mistakes.push(
+        alias === null
+          ? { at: at(0), message: 'the aliases (*name) stand for too much; write it out' }
+          : { at: at(alias.range?.[0] ?? 0), message: QUIET['BAD_ALIAS'] ?? '' },
+      );
     }
   }
   return { data, mistakes, locate: (path, what = 'value') => locate(document, at, path, what) };
@@ -86,17 +90,14 @@ function locate(document: Document, at: (offset: number) => Position, path: Path
   return at(best);
 }
 
-function aliasPosition(document: Document, at: (offset: number) => Position): Position {
-  const search = (node: unknown): Node | null => {
-    if (isAlias(node)) return node.resolve(document) === undefined ? node : null;
-    if (isPair(node)) return search(node.key) ?? search(node.value);
-    if (isMap(node) || isSeq(node)) {
-      for (const item of node.items) {
-        const found = search(item);
-        if (found !== null) return found;
-      }
-    }
-    return null;
-  };
-  return at(search(document.contents)?.range?.[0] ?? 0);
+/** The first alias below `node` without an anchor before it; null when each has one. */
+function unresolved(document: Document, node: unknown): Node | null {
+  if (isAlias(node)) return node.resolve(document) === undefined ? node : null;
+  if (isPair(node)) return unresolved(document, node.key) ?? unresolved(document, node.value);
+  if (!isMap(node) && !isSeq(node)) return null;
+  for (const item of node.items) {
+    const found = unresolved(document, item);
+    if (found !== null) return found;
+  }
+  return null;
 }

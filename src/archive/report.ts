@@ -5,9 +5,12 @@ export type RaftServer = { id: string; address: string; suffrage: 'voter' | 'non
 export type AreaCount = { area: string; records: number; bytes: number };
 
 export type ArchiveReport = {
-  /** size and SHA-256 (hex) of the archive as it came, gzip included */
+  /** size of the archive as it came, gzip included */
   bytes: number;
-  sha256: string;
+  /** SHA-256 (hex) of those bytes; null unless it was asked for: it costs as much again as the rest of the reading */
+  sha256: string | null;
+  /** ISO 8601, by the clock of the server that wrote the archive */
+  writtenAt: string;
   members: { name: string; bytes: number; sha256: string }[];
   /** `stored` = gzip level 0 (OpenBao >= 2.6) */
   compression: 'stored' | 'deflate';
@@ -42,10 +45,11 @@ export type ArchiveReport = {
     bytes: number;
     /** by first path parts: core, sys/policy, sys/token, sys/expire, logical, auth, namespaces … */
     areas: AreaCount[];
-    /** by mount uuid, `logical/<uuid>` and `auth/<uuid>`, namespaces included */
+    /** by mount uuid, `logical/<uuid>` and `auth/<uuid>`, namespaces included, largest first; see MAX_GROUPS of tally.ts */
     mounts: (AreaCount & { namespace: string | null })[];
-    /** leases by request path: what an un-isolated restore may revoke */
+    /** leases by request path, most first, at most 1000 paths: what an un-isolated restore may revoke */
     leases: { path: string; count: number }[];
+    /** all leases, those of paths that `leases` leaves out included */
     leaseCount: number;
     /** `logical/<uuid>/static-role/<name>`: passwords that a restore may rotate */
     staticRoles: number;
@@ -55,6 +59,8 @@ export type ArchiveReport = {
     tokens: number;
     namespaces: number;
     auditDevices: number;
+    /** `core/lock` or `core/leader/<uuid>` is there: where the active node was, and the key to speak to it */
+    namesActiveNode: boolean;
     /** barrier values by encryption key term */
     terms: { term: number; records: number }[];
   };

@@ -87,6 +87,11 @@ describe('complaints', () => {
   it.each([
     ['type: s3', 'type: s4', '4:11 destinations.primary.type: not known; did you mean s3? (s3, directory)'],
     ['method: token', 'method: tokn', /16:21 clusters\.prod-eu-1\.auth\.method: not known; did you mean token\?/],
+    [
+      '    auth: { method: token, token: env:VAULT_TOKEN }\n',
+      '',
+      '14:3 clusters.prod-eu-1.auth: is missing; add it (how to log in)',
+    ],
     ['method: token, ', '', /clusters\.prod-eu-1\.auth\.method: is missing; write one of token, approle/],
     ['version: 1', 'version: 2', '1:10 version: not known; write 1'],
     ['version: 1', 'version: "1"', '1:10 version: not known; write 1'],
@@ -200,6 +205,8 @@ describe('a secret in the file', () => {
     sample('env:VAULT_TOKEN', `*${planted}`),
     sample('env:VAULT_TOKEN', `!${planted} x`),
     sample('env:VAULT_TOKEN', `@${planted}`),
+    sample('env:VAULT_TOKEN', `"${planted}`),
+    sample('env:VAULT_TOKEN', `[${planted}`),
     sample('env:VAULT_TOKEN', `"\\q${planted}"`),
     sample('env:VAULT_TOKEN }', `env:VAULT_TOKEN } ${planted}`),
     sample('https://bao-0:8200', `https://root:${planted}@bao-0:8200`),

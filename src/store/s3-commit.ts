@@ -10,9 +10,6 @@ import type { FoundObject } from './s3-object.ts';
 import { phrase, type Where } from './s3-where.ts';
 import type { PutOptions, StoredObject } from './store.ts';
 
-/** For looking and cleaning up, which must not die of the signal that made them necessary; in milliseconds. */
-export const CLEANUP_TIMEOUT_MS = 30_000;
-
 export type Commit = {
   where: Where;
   key: ObjectKey;
@@ -32,13 +29,13 @@ export type Committed = { versionId: string | undefined };
 /**
  * Sends the commit until it is known what became of it. A lost answer is followed by a look: the object may be there,
  * and a second try would be refused because of it. `signal` stops the repeating; a try on the wire is given
- * `COMMIT_GRACE_MS` to bring its answer.
+ * `commitGraceMs` to bring its answer.
  *
  * Rejects with E_STORE_CONFLICT only when somebody else's object is there.
  */
 export async function commit(ctx: S3Context, c: Commit, signal: AbortSignal): Promise<Committed> {
   let isUnknown = false;
-  using grace = afterGrace(signal);
+  using grace = afterGrace(signal, ctx.commitGraceMs);
   return await retry(
     ctx.retry,
     async () => {
@@ -61,7 +58,7 @@ export async function commit(ctx: S3Context, c: Commit, signal: AbortSignal): Pr
 /** The object, when it is there and is what this commit sent; `unknown` when that cannot be told now. */
 export async function findOurs(ctx: S3Context, c: Commit): Promise<FoundObject | 'not ours' | 'unknown'> {
   try {
-    const found = await lookFor(ctx, c.key, AbortSignal.timeout(CLEANUP_TIMEOUT_MS));
+    const found = await lookFor(ctx, c.key, AbortSignal.timeout(ctx.cleanupTimeoutMs));
     return found !== null && (await c.isOurs(found)) ? found : 'not ours';
   } catch {
     // The caller goes on with the error that made it look, which says more.
@@ -141,7 +138,7 @@ export async function withdraw(
 ): Promise<{ left: string; cause?: unknown }> {
   try {
     const input = { ...at(ctx, c.key), ...(versionId === undefined ? {} : { VersionId: versionId }) };
-    await request(ctx, whereOf(ctx, 'delete', c.key, versionId), AbortSignal.timeout(CLEANUP_TIMEOUT_MS), (s) =>
+    await request(ctx, whereOf(ctx, 'delete', c.key, versionId), AbortSignal.timeout(ctx.cleanupTimeoutMs), (s) =>
       ctx.client.send(new DeleteObjectCommand(input), { abortSignal: s }),
     );
     return { left: '' };

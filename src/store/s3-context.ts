@@ -16,12 +16,11 @@ export type S3Context = {
   partTimeoutMs: number;
   requestTimeoutMs: number;
   stallTimeoutMs: number;
+  commitGraceMs: number;
+  cleanupTimeoutMs: number;
   /** set by the first answer that only an existing bucket gives */
   seenBucket: boolean;
 };
-
-/** After an abort by the caller: how long a commit that is under way may still bring its answer, in milliseconds. */
-export const COMMIT_GRACE_MS = 10_000;
 
 export function s3Context(options: S3StoreOptions): S3Context {
   const bare = (options.prefix ?? '').replaceAll(/^\/+|\/+$/g, '');
@@ -35,6 +34,8 @@ export function s3Context(options: S3StoreOptions): S3Context {
     partTimeoutMs: options.partTimeoutMs ?? 300_000,
     requestTimeoutMs: options.requestTimeoutMs ?? 60_000,
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
+    commitGraceMs: options.commitGraceMs ?? 10_000,
+    cleanupTimeoutMs: options.cleanupTimeoutMs ?? 30_000,
     seenBucket: false,
   };
 }
@@ -78,10 +79,10 @@ export async function request<T>(
 }
 
 /**
- * A signal that follows `signal` {@link COMMIT_GRACE_MS} later: a commit on the wire is better waited for than cut off,
+ * A signal that follows `signal` so many milliseconds later: a commit on the wire is better waited for than cut off,
  * since its object may be locked and could not be taken back. Dispose it when the commit is over.
  */
-export function afterGrace(signal: AbortSignal, graceMs = COMMIT_GRACE_MS): { signal: AbortSignal } & Disposable {
+export function afterGrace(signal: AbortSignal, graceMs: number): { signal: AbortSignal } & Disposable {
   const late = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const begin = () => {

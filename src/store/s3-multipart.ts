@@ -9,7 +9,7 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { retry } from '../core/retry.ts';
 import type { ObjectKey } from './layout.ts';
 import { compositeSha256, type Part, partsOf } from './parts.ts';
-import { CLEANUP_TIMEOUT_MS, type Commit, commit, confirm, findOurs, isDoubtful, unresolved } from './s3-commit.ts';
+import { type Commit, commit, confirm, findOurs, isDoubtful, unresolved } from './s3-commit.ts';
 import { refuseEarly } from './s3-condition.ts';
 import { at, request, type S3Context, whereOf } from './s3-context.ts';
 import { answerOf } from './s3-errors.ts';
@@ -178,7 +178,7 @@ function compositeOf(parts: readonly SentPart[]): ExpectedSums {
 /** Aborts after failure `e`; gives `e`, with the upload named in it when the abort fails, too. */
 async function abandon(ctx: S3Context, upload: Upload, e: unknown): Promise<unknown> {
   try {
-    await abortUpload(ctx, upload, AbortSignal.timeout(CLEANUP_TIMEOUT_MS));
+    await abortUpload(ctx, upload, AbortSignal.timeout(ctx.cleanupTimeoutMs));
     return e;
   } catch (abortError) {
     ctx.options.onLeftover?.(upload, abortError);

@@ -36,6 +36,7 @@ export function isVersion(versionId: string | undefined): versionId is string {
 }
 
 function lockOf(mode: string | undefined, until: Date | undefined): { mode: LockMode; until: Date } | undefined {
-  if (mode === undefined || until === undefined) return undefined;
-  return { mode: mode === 'COMPLIANCE' ? 'compliance' : 'governance', until };
+  if (until === undefined) return undefined;
+  if (mode === 'COMPLIANCE') return { mode: 'compliance', until };
+  return mode === 'GOVERNANCE' ? { mode: 'governance', until } : undefined;
 }

@@ -41,6 +41,10 @@ export type S3StoreOptions = {
   requestTimeoutMs?: number | undefined;
   /** the longest silence inside a download before it is resumed, in milliseconds; default 60 s */
   stallTimeoutMs?: number | undefined;
+  /** after an abort: how long a commit on the wire may still bring its answer, in milliseconds; default 10 s */
+  commitGraceMs?: number | undefined;
+  /** how long aborting an upload, or looking what became of it, may take, in milliseconds; default 30 s */
+  cleanupTimeoutMs?: number | undefined;
   /** told of an upload that failed and could not be aborted either: its parts cost money until someone removes them */
   onLeftover?: ((upload: UnfinishedUpload, e: unknown) => void) | undefined;
 };

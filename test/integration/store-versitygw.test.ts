@@ -1,17 +1,11 @@
-import { afterAll, beforeAll } from 'vitest';
 import { storeConformance } from '../conformance/store.ts';
-import { type RunningS3, startVersityGw } from '../support/s3-servers.ts';
 import { openS3Store } from '../support/s3-store.ts';
+import { sharedServer } from '../support/shared-servers.ts';
 
 const PART = 5 * 2 ** 20;
-let server: RunningS3;
-beforeAll(async () => {
-  server = await startVersityGw();
-});
-afterAll(() => server[Symbol.asyncDispose]());
 
 storeConformance('S3 on VersityGW, with locks and versions', async () => {
-  const opened = await openS3Store(server, { objectLock: true });
+  const opened = await openS3Store(await sharedServer('versitygw'), { objectLock: true });
   return {
     store: opened.store,
     partBytes: PART,
@@ -27,7 +21,7 @@ storeConformance('S3 on VersityGW, with locks and versions', async () => {
 
 for (const checksum of ['crc32', 'none'] as const) {
   storeConformance(`S3 on VersityGW, a plain bucket, no prefix, checksum ${checksum}`, async () => {
-    const opened = await openS3Store(server, {}, { checksum, prefix: undefined });
+    const opened = await openS3Store(await sharedServer('versitygw'), {}, { checksum, prefix: undefined });
     return {
       store: opened.store,
       partBytes: PART,

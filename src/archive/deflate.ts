@@ -17,6 +17,7 @@ export class DeflateReader {
   readonly #window = Buffer.alloc(WINDOW);
   #windowBytes = 0;
   #inflater: Inflater | undefined;
+  /** position in the deflate data, for messages; while blocks are stored */
   #total = 0;
   done = false;
 
@@ -41,8 +42,10 @@ export class DeflateReader {
   }
 
   #readStored(data: Buffer): number | Promise<number> {
+    const begin = this.#total;
     let at = 0;
     while (at < data.length) {
+      this.#total = begin + at;
       if (this.#blockLeft > 0) {
         const end = Math.min(at + this.#blockLeft, data.length);
         const piece = data.subarray(at, end);
@@ -61,7 +64,7 @@ export class DeflateReader {
         break;
       }
     }
-    this.#total += at;
+    this.#total = begin + at;
     return at;
   }
 
@@ -70,17 +73,14 @@ export class DeflateReader {
     const head = this.#head;
     const first = head.readUInt8(0);
     if (this.#headBytes === 1) {
-      if (((first >> 1) & 3) === 0 && first > 1) {
-        // Five bits of padding that inflate ignores and no checksum covers.
-        throw new StrongroomError('E_SNAPSHOT_FORMAT', 'a stored deflate block has padding bits that are not zero', {
-          details: { bytesIn: this.#total },
-        });
-      }
+      if (((first >> 1) & 3) === 0 && first > 1) throw this.#paddingSet();
       return first === 0 || first === 1 || first === 3;
     }
     if (first === 3) {
-      // Newer Go ends a level 0 stream with a final *fixed* block holding only its end code: 03 00, byte aligned.
-      if (head[1] !== 0) return false;
+      // Newer Go ends a level 0 stream with a final *fixed* block holding only its end code, seven zeros: 03 00.
+      const second = head.readUInt8(1);
+      if ((second & 3) !== 0) return false;
+      if (second !== 0) throw this.#paddingSet();
       this.#isFinal = true;
       this.#headBytes = 0;
       return true;
@@ -89,13 +89,20 @@ export class DeflateReader {
     const length = head.readUInt16LE(1);
     if ((length ^ 0xffff) !== head.readUInt16LE(3)) {
       throw new StrongroomError('E_SNAPSHOT_CHECKSUM', 'the length of a stored deflate block contradicts itself', {
-        details: { length, complement: head.readUInt16LE(3) },
+        details: { deflateOffset: this.#total, length, complement: head.readUInt16LE(3) },
       });
     }
     this.#headBytes = 0;
     this.#blockLeft = length;
     this.#isFinal = first === 1;
     return true;
+  }
+
+  // inflate ignores these bits, and no checksum covers them.
+  #paddingSet(): StrongroomError {
+    return new StrongroomError('E_SNAPSHOT_FORMAT', 'a deflate block has padding bits that are not zero', {
+      details: { deflateOffset: this.#total },
+    });
   }
 
   // zlib may refer back over what was stored before it took over.

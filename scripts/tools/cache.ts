@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
 export type Recipe = {
@@ -21,7 +21,7 @@ const POLL_MS = 200;
 
 /** `.cache` of the checkout, or what STRONGROOM_CACHE says. */
 export function cacheRoot(): string {
-  return process.env['STRONGROOM_CACHE'] ?? join(import.meta.dirname, '..', '..', '.cache');
+  return resolve(join(import.meta.dirname, '..', '..'), process.env['STRONGROOM_CACHE'] ?? '.cache');
 }
 
 /**

@@ -1,4 +1,5 @@
 /** The one node that work is done on: its client with a session, and what it said of itself. */
+import { StrongroomError } from '../core/errors.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Session } from './auth.ts';
 import type { Call, NodeClient } from './client.ts';
@@ -23,6 +24,19 @@ export class ActiveNode {
 
   get url(): string {
     return this.client.url;
+  }
+
+  /**
+   * Asks once more whether this node is the active one; E_VAULT_STANDBY when it no longer is. Before every exchange of
+   * snapshots: an OpenBao 2.7 standby hands out a stale one, and one that is sent to it seals it without applying it.
+   */
+  async assertActive(signal: AbortSignal): Promise<void> {
+    const leader = await this.client.leader(signal);
+    if (leader.is_self) return;
+    throw new StrongroomError('E_VAULT_STANDBY', `node ${this.url} is no longer the active one`, {
+      hint: 'the leader has changed; look for the active node again and try there',
+      details: { node: this.url, leader: leader.leader_address },
+    });
   }
 
   /** `fn` with a valid token; see {@link Session.run}. */

@@ -43,6 +43,7 @@ export async function installSnapshot(node: ActiveNode, body: Bytes, options: In
   const { transport } = node.client;
   await refreshToken(node, signal);
   const token = await node.session.token(node.client, signal);
+  await node.assertActive(signal);
   const upload = new HoldBack(body, bytes);
   let answer: (StreamAnswer & { close: () => Promise<void> }) | undefined;
   try {

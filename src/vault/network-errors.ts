@@ -63,7 +63,8 @@ export function networkError(e: unknown, node: string): StrongroomError {
   }
   const tls = tlsError(code, node, e);
   if (tls !== null) return tls;
-  if (code.startsWith('HPE_')) {
+  // undici gives it a code only when the parser had one.
+  if (code.startsWith('HPE_') || (e instanceof Error && e.name === 'HTTPParserError')) {
     return new StrongroomError('E_VAULT_RESPONSE', `${node} does not answer in HTTP`, {
       hint: node.startsWith('http:')
         ? 'is it a TLS listener? then write https://; is it the cluster port (8201)? then write the API port (8200)'

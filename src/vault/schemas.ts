@@ -116,7 +116,7 @@ export const authSchema = z.looseObject({
     renewable: z.boolean(),
     token_type: z.string().optional(),
     num_uses: z.number().optional(),
-    mfa_requirement: z.unknown(),
+    mfa_requirement: z.unknown().optional(),
   }),
 });
 

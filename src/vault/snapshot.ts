@@ -37,6 +37,7 @@ export async function* takeSnapshot(node: ActiveNode, options: TakeOptions): Byt
   let bytes = 0;
   let opened: Opened | undefined;
   try {
+    await node.assertActive(either);
     opened = await node.withToken(signal, (token) => open(node, token, Math.min(idleMs, deadlineMs), either));
     for await (const chunk of opened.body as AsyncIterable<Uint8Array>) {
       bytes += chunk.byteLength;

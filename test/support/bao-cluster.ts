@@ -126,12 +126,28 @@ export class BaoCluster implements AsyncDisposable {
 
   /** Initialises the first node, unseals it, lets the others join and waits until all are voters. */
   async initialise(signal?: AbortSignal): Promise<void> {
+    await this.initialiseFirst(signal);
+    await this.joinOthers(signal);
+  }
+
+  /** Initialises and unseals the first node alone: what a total loss is restored into. */
+  async initialiseFirst(signal?: AbortSignal): Promise<void> {
     const { shares, threshold } = sealShares(this.seal);
     const made = await initialise(this.first, this.seal.type === 'shamir', shares, threshold, signal);
     this.#shares = made.shares;
     this.#rootToken = made.rootToken;
     await this.#unseal(this.first, this.unsealShares);
     await until('the first node is active', async () => ((await isActive(this.first)) ? true : undefined), { signal });
+  }
+
+  /** After a restore the cluster is the source's: its root token and its shares are the valid ones. */
+  adopt(rootToken: string, shares: readonly string[]): void {
+    this.#rootToken = rootToken;
+    this.#shares = [...shares];
+  }
+
+  /** Lets every node but the first join, and waits until all are voters. */
+  async joinOthers(signal?: AbortSignal): Promise<void> {
     if (this.nodes.length === 1) return;
     await Promise.all(this.nodes.slice(1).map((node) => this.join(node, signal)));
     await this.waitVoters(this.nodes.length, { signal });

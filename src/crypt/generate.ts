@@ -55,7 +55,6 @@ export async function writeSecretFile(path: string, secret: Secret<string>): Pro
   });
   try {
     await using writing = file;
-    await writing.chmod(0o600);
     await writing.writeFile(secret.reveal());
     await writing.sync();
   } catch (e) {

@@ -102,6 +102,8 @@ export function message(call: KmsCall, says: string): string {
 function byStatus(status: number | undefined, name: string): Meaning {
   if (status === undefined) return down(`KMS cannot be reached (${name})`);
   if (status >= 500 || status === 429) return down(`KMS answers ${status}`);
+  // Cut off on its way, or a proxy's page.
+  if (status < 400) return down(`the answer of KMS cannot be read (${status})`);
   if (status === 401 || status === 403) return denied;
   return refused(`KMS refuses (${name}, ${status})`, 'look at the cause; check key, region and endpoint');
 }

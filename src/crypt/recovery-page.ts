@@ -10,11 +10,11 @@ export type RecoveryPage = {
   location:
     | { type: 's3'; bucket: string; region: string; root: string; endpoint?: string }
     | { type: 'directory'; root: string };
-  /** full key of one snapshot's manifest; without it the commands find the newest */
+  /** key of one snapshot's manifest, as the store knows it; without it the commands find the newest */
   manifestKey?: string;
   /** break-glass recipients in the header of the data */
   breakGlass: readonly string[];
-  kms: readonly { keyId: string; region: string }[];
+  kms: readonly { keyId: string; region: string; endpoint?: string }[];
   /** PEM; any of them may have signed */
   signingPublicKeys: readonly string[];
   now: Date;
@@ -29,7 +29,8 @@ export type RecoveryPage = {
  * extract and run these very words. E_CONFIG_INVALID for a value with control characters.
  */
 export function recoveryPage(page: RecoveryPage): string {
-  const isS3 = page.location.type === 's3';
+  const { location } = page;
+  const isS3 = location.type === 's3';
   return [
     `# Recovery of ${page.cluster} without strongroom`,
     '',
@@ -39,12 +40,15 @@ export function recoveryPage(page: RecoveryPage): string {
     '',
     '## 1. Find and fetch the snapshot',
     '',
+    ...(isS3 && location.endpoint !== undefined
+      ? ['Where the endpoint wants path-style addresses: `aws configure set default.s3.addressing_style path`.', '']
+      : []),
     ...block('find', find(page)),
     ...block('fetch', fetch(page)),
     '## 2. Is the manifest authentic?',
     '',
     'Anyone who may write to the store can plant a file for a public key. **Take the public key from the paper in the safe, never',
-    'from the store itself.** The first line must answer `Verified OK`, the second `true`. Otherwise stop.',
+    'from the store itself.** One line must answer `Verified OK`, and the last one `true`. Otherwise stop.',
     '',
     ...block('signature', signature(page)),
     '## 3. Is the file the one that the manifest names?',
@@ -81,20 +85,26 @@ export function recoveryPage(page: RecoveryPage): string {
 function find(page: RecoveryPage): string[] {
   const { location } = page;
   const names = [`CLUSTER=${quote(page.cluster)}`, `ROOT=${quote(location.root)}`];
-  const one = page.manifestKey === undefined ? undefined : `M=${quote(page.manifestKey)}`;
-  const derived = ['D=${M#"$ROOT/$CLUSTER/manifests/"}; D=${D%.json}; N=${D##*/}; SNAPSHOT=${N##*-}', 'echo "$N"'];
+  const derived = ['N=${D##*/}; SNAPSHOT=${N##*-}', 'echo "$N"'];
+  const newest = (list: string): string[] => [`M=$(${list})`, 'D=${M#"$ROOT/$CLUSTER/manifests/"}; D=${D%.json}'];
+  const one = page.manifestKey === undefined ? undefined : [`D=${quote(belowManifests(page, page.manifestKey))}`];
   if (location.type === 'directory') {
-    return [
-      ...names,
-      one ?? 'M=$(find "$ROOT/$CLUSTER/manifests" -name "*.json" | LC_ALL=C sort | tail -n 1)',
-      ...derived,
-    ];
+    const list = 'find "$ROOT/$CLUSTER/manifests" -name "*.json" | LC_ALL=C sort | tail -n 1';
+    return [...names, ...(one ?? newest(list)), ...derived];
   }
-  const newest =
-    `M=$(aws s3api list-objects-v2 --region ${quote(location.region)} --bucket "$BUCKET" ` +
-    `--prefix "$ROOT/$CLUSTER/manifests/" --output json | jq -r '.Contents[-1].Key')`;
+  const list =
+    `aws s3api list-objects-v2 --region ${quote(location.region)} --bucket "$BUCKET" ` +
+    `--prefix "$ROOT/$CLUSTER/manifests/" --output json | jq -r '.Contents[-1].Key'`;
   const endpoint = location.endpoint === undefined ? [] : [`export AWS_ENDPOINT_URL_S3=${quote(location.endpoint)}`];
-  return [...names, `BUCKET=${quote(location.bucket)}`, ...endpoint, one ?? newest, ...derived];
+  return [...names, `BUCKET=${quote(location.bucket)}`, ...endpoint, ...(one ?? newest(list)), ...derived];
+}
+
+/** `2026/11/22/<time>-<snapshot>` of a manifest's key. */
+function belowManifests(page: RecoveryPage, key: string): string {
+  const folder = `/${page.cluster}/manifests/`;
+  const at = `/${key}`.indexOf(folder);
+  if (at >= 0 && key.endsWith('.json')) return `/${key}`.slice(at + folder.length, -'.json'.length);
+  throw new StrongroomError('E_CONFIG_INVALID', `${key} is not the key of a manifest of ${page.cluster}`);
 }
 
 function fetch(page: RecoveryPage): string[] {
@@ -121,15 +131,15 @@ function signature(page: RecoveryPage): string[] {
       ...pem.trim().split('\n').map(checked),
       'PEM',
     ]),
-    files.map((file) => `openssl dgst -sha256 -verify ${file} -signature "$N.json.sig" "$N.json"`).join(' || '),
-    `jq -e --arg c "$CLUSTER" --arg s "$SNAPSHOT" '.cluster == $c and .snapshot == $s' "$N.json"`,
+    `${files.map((file) => `openssl dgst -sha256 -verify ${file} -signature "$N.json.sig" "$N.json"`).join(' || ')} &&`,
+    `  jq -e --arg c "$CLUSTER" --arg s "$SNAPSHOT" '.cluster == $c and .snapshot == $s' "$N.json"`,
   ];
 }
 
-function kmsWay(page: RecoveryPage, key: { keyId: string; region: string }, n: number): string[] {
+function kmsWay(page: RecoveryPage, key: RecoveryPage['kms'][number], n: number): string[] {
   const { location } = page;
   const open =
-    `aws kms decrypt --region ${quote(key.region)} --key-id ${quote(key.keyId)} --ciphertext-blob fileb://wrap.bin ` +
+    `aws kms decrypt ${key.endpoint === undefined ? '' : `--endpoint-url ${quote(key.endpoint)} `}--region ${quote(key.region)} --key-id ${quote(key.keyId)} --ciphertext-blob fileb://wrap.bin ` +
     '--encryption-context "cluster=$CLUSTER,snapshot=$SNAPSHOT" --query Plaintext --output text ' +
     '| base64 -d | age -d -i - -o "$N.snap" "$N.snap.age"';
   const head = [

@@ -22,9 +22,9 @@ export function localSigner(pem: Secret<string>): Signer {
   return {
     keyId: fingerprint(publicKey),
     alg: 'ECDSA_P256_SHA256',
-    sign: (bytes, signal) => {
+    sign: async (bytes, signal) => {
       signal.throwIfAborted();
-      return Promise.resolve(sign('sha256', bytes, key));
+      return sign('sha256', bytes, key);
     },
     publicKeyPem: () => Promise.resolve(exportPem(publicKey)),
   };

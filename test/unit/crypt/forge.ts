@@ -19,7 +19,8 @@ export async function emptyLastChunk(container: Container, plain: Uint8Array): P
 }
 
 function sealed(key: Buffer, counter: number, flag: number, plain: Uint8Array): Buffer {
-  const cipher = createCipheriv('chacha20-poly1305', key, Buffer.from([...Array(10).fill(0), counter, flag]), {
+  const nonce = Buffer.concat([Buffer.alloc(10), Buffer.from([counter, flag])]);
+  const cipher = createCipheriv('chacha20-poly1305', key, nonce, {
     authTagLength: 16,
   });
   return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);

@@ -124,9 +124,8 @@ describe('unwrapIdentity', () => {
     world.kms.fail({ region: AWAY, with: 503 });
     const second = await open(sidecar, [away, home]);
     expect(second.openedWith).toBe(home.keyId);
-    expect(second.tried).toEqual([
-      { what: away.keyId, error: expect.stringMatching(/^E_KEY_UNAVAILABLE: kms:Decrypt/) },
-    ]);
+    expect(second.tried.map((t) => t.what)).toEqual([away.keyId]);
+    expect(second.tried[0]?.error).toMatch(/^E_KEY_UNAVAILABLE: kms:Decrypt/);
     world.kms.destroyKey(home.keyId);
     const third = await open(sidecar, [away, home], [foreign.identity, glass.identity], recipient);
     expect(third.openedWith).toBe(glass.recipient);
@@ -194,7 +193,8 @@ describe('unwrapIdentity', () => {
       const damaged = { ...sidecar, wraps: [{ ...good, ciphertext }] };
       const error = await failure(open(damaged, [], [glass.identity]));
       expect(error.code).toBe('E_KEY_UNAVAILABLE');
-      expect(error.details['tried']).toEqual([{ what: glass.recipient, error: expect.stringMatching(/^E_DECRYPT/) }]);
+      expect(error.message).toContain(`${glass.recipient}: E_DECRYPT`);
+      expect(error.details['tried']).toHaveLength(1);
       expect(JSON.stringify(error)).not.toMatch(/hunter2|AGE-SECRET-KEY/);
     }
   });

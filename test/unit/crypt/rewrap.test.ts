@@ -26,9 +26,9 @@ beforeEach(() => {
   away = world.key(world.kms.createKey({ region: AWAY }));
 });
 
-async function original(kms: KmsKey[]): Promise<Sidecar> {
+function original(kms: KmsKey[]): Promise<Sidecar> {
   const now = new Date('2026-11-22T01:30:00Z');
-  return await wrapIdentity(identity, CONTEXT, { kms, breakGlass: [glass.recipient], policy: {}, now }, signal);
+  return wrapIdentity(identity, CONTEXT, { kms, breakGlass: [glass.recipient], policy: {}, now }, signal);
 }
 
 function rewrap(sidecar: Sidecar, kms: KmsKey[], change: Partial<RewrapOptions> & { breakGlass?: string[] } = {}) {
@@ -90,7 +90,8 @@ describe('rewrapSidecar', () => {
     world.kms.fail({ region: AWAY, with: 503 });
     const { changes, sidecar: renewed } = await rewrap(sidecar, [home, away], { refresh: true });
     expect(changes.reencrypted).toEqual([home.keyId]);
-    expect(changes.failed).toEqual([{ what: away.keyId, error: expect.stringMatching(/E_KEY_UNAVAILABLE/) }]);
+    expect(changes.failed.map((f) => f.what)).toEqual([away.keyId]);
+    expect(changes.failed[0]?.error).toMatch(/^E_KEY_UNAVAILABLE/);
     expect(renewed.wraps[0]).not.toEqual(sidecar.wraps[0]);
     expect(renewed.wraps[1]).toEqual(sidecar.wraps[1]);
     world.kms.heal();

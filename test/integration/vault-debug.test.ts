@@ -36,6 +36,7 @@ async function output(script: string, url: string): Promise<string> {
     NODE_DEBUG: 'http,undici,net,tls',
     VAULT_TOKEN: FOREIGN,
     VAULT_NAMESPACE: 'foreign',
+    VAULT_PREFIX: '/foreign',
   };
   const args = ['--input-type=module', '-e', script, url];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { env });

@@ -38,6 +38,7 @@ const BY_CODE: Record<string, Meaning> = {
   ENOTCONN: gone,
   EHOSTDOWN: gone,
   ETIMEDOUT: gone,
+  EEXIST: shape,
   ENAMETOOLONG: shape,
   EISDIR: shape,
   ENOTDIR: shape,

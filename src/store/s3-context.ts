@@ -18,8 +18,8 @@ export type S3Context = {
   stallTimeoutMs: number;
   commitGraceMs: number;
   cleanupTimeoutMs: number;
-  /** set by the first answer that only an existing bucket gives */
-  seenBucket: boolean;
+  /** when the bucket last gave an answer that only an existing one gives, as performance.now() */
+  seenBucketAt: number;
 };
 
 export function s3Context(options: S3StoreOptions): S3Context {
@@ -36,7 +36,7 @@ export function s3Context(options: S3StoreOptions): S3Context {
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
     commitGraceMs: options.commitGraceMs ?? 10_000,
     cleanupTimeoutMs: options.cleanupTimeoutMs ?? 30_000,
-    seenBucket: false,
+    seenBucketAt: Number.NEGATIVE_INFINITY,
   };
 }
 
@@ -74,7 +74,7 @@ export async function request<T>(
   send: (abortSignal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const answer = await retry(ctx.retry, () => sendOnce(where, ctx.requestTimeoutMs, signal, send), signal);
-  ctx.seenBucket = true;
+  ctx.seenBucketAt = performance.now();
   return answer;
 }
 

@@ -1,9 +1,13 @@
 /** Looking at one object: what S3 keeps of it, and why a HEAD was refused. */
-import { GetObjectCommand, HeadBucketCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import type { ObjectKey } from './layout.ts';
 import { at, request, type S3Context, sendOnce, whereOf } from './s3-context.ts';
+import { answerOf } from './s3-errors.ts';
 import { type FoundObject, fromHead } from './s3-object.ts';
+
+/** How long an answer of the bucket proves that it is there, in milliseconds. */
+const PROOF_MS = 60_000;
 
 /** null = not there, which includes a delete marker. A missing bucket is no missing object: E_STORE_BUCKET. */
 export async function lookFor(
@@ -32,16 +36,20 @@ export async function lookFor(
   }
 }
 
-/** The 404 of a HEAD says neither "no object" nor "no bucket": asks once, until the bucket is known to be there. */
+/**
+ * The 404 of a HEAD has no words: it may mean the object, the bucket, or on VersityGW a user that was removed. A listing
+ * has a body. Asked once a minute at most, and only while nothing else succeeds.
+ */
 async function proveBucket(ctx: S3Context, signal: AbortSignal): Promise<void> {
-  if (ctx.seenBucket) return;
+  if (performance.now() - ctx.seenBucketAt < PROOF_MS) return;
+  const input = { Bucket: ctx.bucket, Prefix: ctx.prefix, MaxKeys: 1 };
   try {
     await request(ctx, whereOf(ctx, 'list', ''), signal, (abortSignal) =>
-      ctx.client.send(new HeadBucketCommand({ Bucket: ctx.bucket }), { abortSignal }),
+      ctx.client.send(new ListObjectsV2Command(input), { abortSignal }),
     );
   } catch (e) {
-    // Who may not list the bucket still got a 404 for the object; S3 gives that only to those who may, others a 403.
-    if (!isError(e, 'E_STORE_DENIED')) throw e;
+    // Who may not list the bucket gets no 404 for a missing key on Amazon; where one came all the same, it is believed.
+    if (answerOf(e) !== 'AccessDenied') throw e;
   }
 }
 

@@ -38,7 +38,7 @@ export function objectHeaders(ctx: S3Context, options: Omit<PutOptions, 'signal'
     ...(sse?.type === 'aws:kms' ? { SSEKMSKeyId: sse.keyId } : {}),
     ...(sse?.type === 'aws:kms' && sse.bucketKey !== undefined ? { BucketKeyEnabled: sse.bucketKey } : {}),
     ...(storageClass === undefined ? {} : { StorageClass: storageClass }),
-    ...(tags === undefined ? {} : { Tagging: new URLSearchParams({ ...tags }).toString() }),
+    ...(tags === undefined ? {} : { Tagging: tagging(tags) }),
     ...(options.lock === undefined
       ? {}
       : { ObjectLockMode: lockMode(options.lock.mode), ObjectLockRetainUntilDate: options.lock.until }),
@@ -96,6 +96,13 @@ export function conditionHeaders(
   return condition === 'absent' ? { IfNoneMatch: '*' } : { IfMatch: condition.etag };
 }
 
-export function lockMode(mode: LockMode): ObjectLockMode {
+/** As a query with %20 for a space: not every store takes a plus sign for one. */
+function tagging(tags: Readonly<Record<string, string>>): string {
+  return Object.entries(tags)
+    .map((pair) => pair.map(encodeURIComponent).join('='))
+    .join('&');
+}
+
+function lockMode(mode: LockMode): ObjectLockMode {
   return mode === 'governance' ? 'GOVERNANCE' : 'COMPLIANCE';
 }

@@ -7,7 +7,7 @@ import { type Login, login, type VaultAuth } from './login.ts';
 import { authSchema } from './schemas.ts';
 import { type Lifetime, TokenRenewal } from './token-renewal.ts';
 
-export type { LoginMethod, VaultAuth } from './login.ts';
+export type { VaultAuth } from './login.ts';
 
 export type SessionOptions = {
   auth: VaultAuth;

@@ -12,7 +12,7 @@ import type { TlsOptions } from './tls.ts';
 import { DEFAULT_TIMEOUTS, NodeTransport, nodeOrigin, type Timeouts } from './transport.ts';
 import { type ClusterView, pickActive, warningsOf } from './verdict.ts';
 
-export type { NodeState, NodeView } from './node-view.ts';
+export type { NodeView } from './node-view.ts';
 export type { ClusterView } from './verdict.ts';
 
 export type ClusterOptions = {

@@ -53,8 +53,8 @@ export async function login(
   return toLogin(granted);
 }
 
-/** What a login or a renewal granted, in our units. */
-export function toLogin(granted: LoginAnswer): Login {
+/** What a login granted, in our units. */
+function toLogin(granted: LoginAnswer): Login {
   return {
     token: new Secret(granted.client_token),
     ttlMs: granted.lease_duration * 1000,

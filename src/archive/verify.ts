@@ -8,8 +8,9 @@ import { ThreadedReader } from './verify-thread.ts';
 export type VerifyOptions = {
   signal: AbortSignal;
   /**
-   * Reads the archive in a worker thread, so that the caller's thread is free, to encrypt for example. Default true:
-   * with encryption behind it, 1.3 to 1.6 times as fast on two cores, for some 40 MB of memory; alone, as fast.
+   * Reads the archive in a worker thread, so that the caller's thread is free, to encrypt for example. Default true: on
+   * two cores, with ChaCha20-Poly1305 behind it, 1.1 to 1.7 times as fast; alone as fast. It costs 60 MB of memory, and
+   * some 50 ms to start.
    */
   threaded?: boolean;
   /** `false` lets an archive pass without a usable SHA256SUMS.sealed. Default true. */
@@ -51,7 +52,10 @@ export function verifyArchive(options: VerifyOptions): { stage: Stage; report: P
       reject(e);
       throw e;
     } finally {
-      reject(new StrongroomError('E_INTERRUPTED', 'the archive was not read to its end'));
+      // Only heard when the consumer left at a yield: nothing was thrown here then.
+      reject(
+        signal.aborted ? signal.reason : new StrongroomError('E_INTERRUPTED', 'the archive was not read to its end'),
+      );
       await reader?.close();
     }
   }

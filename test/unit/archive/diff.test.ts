@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type DiffOptions, diffArchives, MAX_LISTED } from '../../../src/archive/diff.ts';
@@ -88,6 +89,29 @@ describe('what differs', () => {
     expect(result).toMatchObject({ unexpectedCount: many.length, added: many.length, isFaithful: false });
   });
 
+  it('is looked for in lockstep: no side is read ahead of the other', async () => {
+    const many = archive([
+      ...core,
+      ...Array.from({ length: 2000 }, (_, i) => ({ key: `z/${i}`, value: randomBytes(1000) })),
+    ]);
+    let pulled = 0;
+    async function* fast(): Bytes {
+      for await (const chunk of build.chunked(many, 1000)) {
+        pulled += chunk.length;
+        yield chunk;
+      }
+    }
+    async function* slow(): Bytes {
+      yield many.subarray(0, 1000);
+      for (let turns = 0; turns < 100; turns += 1) await turn();
+      expect(pulled).toBeLessThan(100_000);
+      yield many.subarray(1000);
+    }
+    await expect(diffArchives(fast(), slow(), cluster)).resolves.toMatchObject({ isFaithful: true });
+    pulled = 0;
+    await expect(diffArchives(slow(), fast(), cluster)).resolves.toMatchObject({ isFaithful: true });
+  });
+
   it('is what comparing two maps finds', async () => {
     const content = fc.dictionary(fc.stringMatching(/^x[a-c]{1,3}$/), fc.constantFrom('1', '2', '3'));
     await fc.assert(
@@ -150,14 +174,18 @@ describe('no verdict', () => {
   it('after an abort', async () => {
     const controller = new AbortController();
     const reason = new Error('stopped by hand');
+    let pulled = 0;
     async function* stopping(): Bytes {
       yield good.subarray(0, 5000);
       controller.abort(reason);
-      yield good.subarray(5000);
+      for await (const chunk of build.chunked(good.subarray(5000), 100)) {
+        pulled += 1;
+        yield chunk;
+      }
     }
-    await expect(diffArchives(stopping(), build.chunked(good), { ...cluster, signal: controller.signal })).rejects.toBe(
-      reason,
-    );
+    const stopped = diffArchives(stopping(), build.chunked(good), { ...cluster, signal: controller.signal });
+    await expect(stopped).rejects.toBe(reason);
+    expect(pulled).toBeLessThanOrEqual(1);
   });
 
   it('takes an archive without sealed sums: that of a drill', async () => {

@@ -58,7 +58,7 @@ describe('records', () => {
 
   // The head that is kept ends at 48 KiB: value, end of value and seal_wrap mark on both sides of that.
   it.each([1, 4096])('may end anywhere around the part that is kept (chunks of %i)', (chunk) => {
-    for (let bytes = 49_130; bytes < 49_160; bytes += 1) {
+    for (let bytes = 49_138; bytes < 49_152; bytes += 1) {
       for (const sealWrap of [false, true]) {
         const state = build.encodeState([
           { key: 'k', value: Buffer.alloc(bytes, 7), sealWrap },
@@ -99,6 +99,7 @@ describe('what is no record', () => {
       'seal_wrap of 2',
       entry(Buffer.concat([key('a'), build.encodeField(2, Buffer.from('v')), Buffer.from([0x18, 2])])),
     ],
+    ['a length cut off', Buffer.from([0x80])],
     ['a record cut off', entry(key('abcdef')).subarray(0, 5)],
   ];
 
@@ -120,10 +121,17 @@ describe('what is no record', () => {
     expect(() => read(state, 1000)).toThrow(message);
   });
 
+  const core = build.encodeState(build.coreRecords());
+  const followed = (...bytes: number[]) =>
+    refusal(build.encodeGzip(build.encodeTar(build.goodMembers(Buffer.concat([core, Buffer.from(bytes)])))));
+
+  it('is told as soon as it claims more than there is, and at the end when even its length is cut off', async () => {
+    expect((await followed(100, 0x0a, 1)).message).toContain('claims 100 bytes of the 2 left');
+    expect((await followed(0x80)).message).toContain('is cut off at the end of state.bin');
+  });
+
   it('is named by number and offset', async () => {
-    const core = build.encodeState(build.coreRecords());
-    const archive = build.encodeGzip(build.encodeTar(build.goodMembers(Buffer.concat([core, Buffer.from([0])]))));
-    const e = await refusal(archive);
+    const e = await followed(0);
     expect(e.message).toBe(
       `record ${build.coreRecords().length + 1} of state.bin, at byte ${core.length}, claims 0 bytes`,
     );

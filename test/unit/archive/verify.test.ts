@@ -13,6 +13,15 @@ const quiet = new AbortController().signal;
 
 /** Threads of this process; those of the test runner stay the same while a test runs. */
 const threads = () => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
+function thrownBy(action: () => unknown): unknown {
+  try {
+    action();
+    return null;
+  } catch (e) {
+    return e;
+  }
+}
+
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (e) => unhandled.push(e));
 let before = threads();
@@ -113,10 +122,31 @@ describe.each([false, true])('the verify stage (threaded: %s)', (threaded) => {
     expect(closed).toBe(true);
   });
 
+  it('gives no verdict after an abort, even when everything has been read', async () => {
+    const controller = new AbortController();
+    async function* source(): Bytes {
+      yield REAL;
+      controller.abort(new Error('too late'));
+    }
+    const { stage, report } = verifyArchive({ signal: controller.signal, threaded });
+    await expect(discard(stage(source()))).rejects.toThrow('too late');
+    await expect(report).rejects.toThrow('too late');
+  });
+
   it('gives no report when the consumer stops before the end', async () => {
     const { stage, report } = verifyArchive({ signal: quiet, threaded });
     for await (const _ of stage(build.chunked(REAL, 1000))) break;
     await expect(report).rejects.toMatchObject({ code: 'E_INTERRUPTED' });
+  });
+
+  it('reports the reason of an abort at which the consumer left', async () => {
+    const controller = new AbortController();
+    const { stage, report } = verifyArchive({ signal: controller.signal, threaded });
+    for await (const _ of stage(build.chunked(REAL, 1000))) {
+      controller.abort(new Error('gone'));
+      break;
+    }
+    await expect(report).rejects.toThrow('gone');
   });
 
   it('passes the error of its source on', async () => {
@@ -152,6 +182,20 @@ describe('the reading thread', () => {
         await waiting;
         for (;;) await reader.write(piece);
       }).rejects.toMatchObject({ code: 'E_SNAPSHOT_FORMAT' });
+    } finally {
+      await reader.close();
+    }
+  });
+
+  it('looks at the first bytes at once, however few they are', async () => {
+    const reader = new ThreadedReader({ signal: quiet });
+    try {
+      void reader.write(Buffer.from('<html>'));
+      await expect
+        .poll(() => thrownBy(() => reader.write(new Uint8Array(0))), { timeout: 10_000 })
+        .toMatchObject({
+          code: 'E_SNAPSHOT_FORMAT',
+        });
     } finally {
       await reader.close();
     }

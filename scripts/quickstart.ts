@@ -42,7 +42,7 @@ async function run(signal: AbortSignal): Promise<void> {
   await stage.showManifest();
   tell.chapter('5', 'the disaster: every node is killed and its storage deleted');
   await stage.destroySource(source, took);
-  tell.chapter('6', 'the way back, into a fresh cluster of three');
+  tell.chapter('6', 'the way back, into one fresh node, which two others then join');
   const target = await stage.restore(took);
   tell.chapter('7', 'is everything there?');
   const compared = await stage.compare(target, seed, took);

@@ -29,8 +29,10 @@ import type { VaultAuth } from './vault/auth.ts';
 import { VaultCluster } from './vault/cluster.ts';
 import { TOOL_VERSION } from './version.ts';
 
-/** Wait before the second try of a snapshot: a change of leader takes a second or two. */
+/** Wait before the second try of a snapshot. */
 const RETRY_BASE_MS = 2_000;
+/** After the death of a leader: up to 15 s until raft notices and elects, and some for the new one to become active. */
+const ELECTION_MS = 30_000;
 
 export type OpenOptions = {
   onProgress?: OnProgress;
@@ -78,7 +80,12 @@ export class App implements AsyncDisposable {
       signer,
       members: cluster.members,
       spool: this.spool,
-      limits: { ...cluster.backup, snapshotTimeoutMs: cluster.backup.snapshotTimeout, retryBaseMs: RETRY_BASE_MS },
+      limits: {
+        ...cluster.backup,
+        snapshotTimeoutMs: cluster.backup.snapshotTimeout,
+        retryBaseMs: RETRY_BASE_MS,
+        electionMs: ELECTION_MS,
+      },
       readmeOf: (destination) => this.#readme(cluster, destination, breakGlass, publicKey),
       toolVersion: TOOL_VERSION,
       clock: systemClock,

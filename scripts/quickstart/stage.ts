@@ -66,7 +66,7 @@ export class Stage implements AsyncDisposable {
   }
 
   async startSource(took: Act[]): Promise<BaoCluster> {
-    const cluster = await timed('start of three nodes', took, () => this.#start('bao-'));
+    const cluster = await timed('start of three nodes', took, () => this.#start('bao-', true));
     this.#sourceToken = cluster.rootToken;
     tell.line(`${cluster.nodes.map(({ url }) => url).join(', ')}: unsealed, three voters`);
     return cluster;
@@ -104,7 +104,11 @@ export class Stage implements AsyncDisposable {
 
   async restore(took: Act[]): Promise<BaoCluster> {
     const { world } = this.#props;
-    const target = await timed('start of a fresh cluster', took, () => this.#start('new-'));
+    const target = await timed('start of a fresh node', took, async () => {
+      const fresh = await this.#start('new-', false);
+      await fresh.initialiseFirst(this.#props.signal);
+      return fresh;
+    });
     await world.write('target-token', target.rootToken);
     await world.config(target.nodes.map(({ url }) => url));
     const token = `file:${world.directory}/target-token`;
@@ -120,10 +124,12 @@ export class Stage implements AsyncDisposable {
       token,
     ];
     tell.block(await timed('restore, with proof', took, () => this.#strongroom(args)));
-    await timed('restart of the standbys', took, async () => {
-      for (const node of await target.standbys()) await node.restart();
-      await target.waitActive({ signal: this.#props.signal });
+    await timed('restart, and two more nodes join', took, async () => {
+      target.adopt(this.#sourceToken, []);
+      await target.restartFirst(this.#props.signal);
+      await target.joinOthers(this.#props.signal);
     });
+    tell.line('restarted once, as OpenBao needs, then two empty nodes joined it: three voters again');
     return target;
   }
 
@@ -174,10 +180,10 @@ export class Stage implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 
-  async #start(idPrefix: string): Promise<BaoCluster> {
+  async #start(idPrefix: string, initialise: boolean): Promise<BaoCluster> {
     const { kms, sealKey, signal } = this.#props;
     const seal = { type: 'awskms', endpoint: kms.url, keyId: sealKey, region: REGION } as const;
-    return this.#stack.use(await startCluster({ version: '2.6.2', nodes: 3, idPrefix, seal, signal }));
+    return this.#stack.use(await startCluster({ version: '2.6.2', nodes: 3, idPrefix, seal, initialise, signal }));
   }
 
   /** Runs the CLI, shows the command, and gives what it printed. */

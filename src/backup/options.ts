@@ -25,6 +25,8 @@ export type BackupLimits = {
   attempts: number;
   /** wait before the second try, in milliseconds; doubles */
   retryBaseMs: number;
+  /** how long one try waits for a node to be active, in milliseconds: an election is no reason to use up a try */
+  electionMs: number;
   /** the longest that one GET of a snapshot may take, in milliseconds */
   snapshotTimeoutMs: number;
   /** fall of records or bytes against the last good snapshot that is a warning, 0 to 1 */

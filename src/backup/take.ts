@@ -1,7 +1,7 @@
 /** From the active node to the encrypted spool: snapshot, verify, encrypt. Repeated where that may help. */
 import type { ArchiveReport } from '../archive/report.ts';
 import { verifyArchive } from '../archive/verify.ts';
-import { isError, StrongroomError } from '../core/errors.ts';
+import { CODES, EXIT, isError, StrongroomError } from '../core/errors.ts';
 import { flow, measure } from '../core/flow.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import { retry } from '../core/retry.ts';
@@ -23,6 +23,8 @@ export type Taken = {
 };
 
 const MAX_RETRY_WAIT_MS = 30_000;
+/** How often the nodes are asked during an election: quickly at first, then once a second. */
+const ELECTION_POLL = { attempts: Number.POSITIVE_INFINITY, baseMs: 250, maxMs: 1_000 };
 
 /**
  * Fills `spool` with one verified, encrypted snapshot. A new identity for every attempt: no key ever covers two bodies.
@@ -34,10 +36,14 @@ export async function takeVerified(
   spool: SpoolFile,
   signal: AbortSignal,
 ): Promise<Taken> {
+  let waitedInVain: unknown;
   return await retry(
     { attempts: deps.limits.attempts, baseMs: deps.limits.retryBaseMs, maxMs: MAX_RETRY_WAIT_MS },
     async (attempt) => {
-      const node = await deps.vault.active(signal);
+      const node = await electedNode(deps, signal).catch((e: unknown) => {
+        waitedInVain = e;
+        throw e;
+      });
       try {
         return { ...(await takeOnce(deps, snapshot, node, spool, signal)), attempts: attempt };
       } catch (e) {
@@ -46,6 +52,7 @@ export async function takeVerified(
     },
     signal,
     {
+      retryable: (e) => isError(e) && e.retryable && e !== waitedInVain,
       onRetry: (e, attempt, waitMs) => {
         const error = isError(e) ? e.toJSON() : String(e);
         deps.log.warn({ cluster: deps.cluster, snapshot, attempt, waitMs, error }, 'the snapshot is tried again');
@@ -53,6 +60,18 @@ export async function takeVerified(
       },
     },
   );
+}
+
+/**
+ * The active node, waited for through an election: a leader that died is replaced after seconds in which every question
+ * is answered by "nobody". Rejects with the last answer when nobody leads within the limit.
+ */
+async function electedNode(deps: BackupDeps, signal: AbortSignal): Promise<ActiveNode> {
+  const until = performance.now() + deps.limits.electionMs;
+  const passes = (e: unknown): boolean => isError(e) && e.retryable && CODES[e.code].exit === EXIT.cluster;
+  return await retry(ELECTION_POLL, () => deps.vault.active(signal), signal, {
+    retryable: (e) => passes(e) && performance.now() < until,
+  });
 }
 
 async function takeOnce(

@@ -54,7 +54,7 @@ export function recoveryPage(page: RecoveryPage): string {
     '## 3. Is the file the one that the manifest names?',
     '',
     ...block('whole', [
-      `split -b "$(jq -r .ciphertext.partBytes "$N.json")" --filter='openssl dgst -sha256 -binary' "$N.snap.age" | openssl dgst -sha256 -binary | base64 > whole.txt`,
+      `split -b "$(jq -r .ciphertext.partSize "$N.json")" --filter='openssl dgst -sha256 -binary' "$N.snap.age" | openssl dgst -sha256 -binary | base64 > whole.txt`,
       `jq -r '.ciphertext.sha256Composite | split("-")[0]' "$N.json" | cmp - whole.txt && echo 'same file'`,
     ]),
     '## 4. Decrypt, in one of these ways',

@@ -75,7 +75,7 @@ export async function restore(
     raftIndex: source.report.raft.index,
     plan,
     proof,
-    warnings: [...source.warnings, ...afterwards(restored)],
+    warnings: [...source.warnings, ...(await afterwards(restored, plan, signal))],
     timings: {
       fetch: fetched - start,
       install: installed - fetched,
@@ -155,7 +155,15 @@ async function settleAndProve(
   throw problem;
 }
 
-function afterwards(node: ActiveNode): string[] {
+/**
+ * Standbys of OpenBao keep the old mount table until they start anew, and a node that stayed unsealed keeps raft's old TLS
+ * keys. Seen on 2.6.2 and 2.7.2: a restarted or joining node and it do not understand each other ("tls: unrecognized name").
+ */
+async function afterwards(node: ActiveNode, plan: RestorePlan, signal: AbortSignal): Promise<string[]> {
   if (node.view.product !== 'openbao') return [];
-  return ['OpenBao standbys keep the old mount table in memory: restart every standby before clients use it'];
+  const members = await node.raftConfiguration(signal);
+  if (members.length === 1)
+    return plan.force ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : [];
+  const last = plan.force ? ', and the active node last' : '';
+  return [`OpenBao nodes keep parts of the old state in memory: restart every standby${last}, before clients use them`];
 }

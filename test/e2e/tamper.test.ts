@@ -228,7 +228,8 @@ describe('keys', () => {
         }),
       );
     });
-    for (const folder of Object.values(folders)) await rm(join(folder, '.strongroom', 'meta'), { recursive: true, force: true });
+    for (const folder of Object.values(folders))
+      await rm(join(folder, '.strongroom', 'meta'), { recursive: true, force: true });
     await refused('latest', 'E_KEY_UNAVAILABLE');
   });
 });

@@ -252,7 +252,7 @@ async function store(to: Store, time: Date, rewrapFor?: string[]): Promise<strin
       ...context,
       archive: { bytes: plain.byteLength },
       ciphertext: {
-        partBytes: PART,
+        partSize: PART,
         sha256Composite: compositeSha256(body.partSha256),
         headerSha256: container.headerSha256,
       },

@@ -146,6 +146,13 @@ export class BaoCluster implements AsyncDisposable {
     this.#shares = [...shares];
   }
 
+  /** What a restored OpenBao node needs before others can join: until then it keeps raft's TLS keys of before. */
+  async restartFirst(signal?: AbortSignal): Promise<void> {
+    await this.first.restart();
+    await this.#unseal(this.first, this.unsealShares);
+    await until('the first node is active', async () => ((await isActive(this.first)) ? true : undefined), { signal });
+  }
+
   /** Lets every node but the first join, and waits until all are voters. */
   async joinOthers(signal?: AbortSignal): Promise<void> {
     if (this.nodes.length === 1) return;

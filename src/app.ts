@@ -291,7 +291,11 @@ export class App implements AsyncDisposable {
       cluster: cluster.name,
       location,
       breakGlass,
-      kms: cluster.encryption.kms.map(({ keyId, region }) => ({ keyId, region })),
+      kms: cluster.encryption.kms.map(({ keyId, region, endpoint }) => ({
+        keyId,
+        region,
+        ...(endpoint === undefined ? {} : { endpoint }),
+      })),
       signingPublicKeys: [publicKey],
       now: systemClock.now(),
     });

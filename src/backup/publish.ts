@@ -23,6 +23,8 @@ export async function publish(
 ): Promise<{ published: string[]; failures: { store: string; error: StrongroomError }[] }> {
   const bytes = serialiseManifest(manifest);
   const signature = await deps.signer.sign(bytes, signal);
+  // What a restore would refuse is not worth publishing: a signer that `trusted` forgot, a key service that erred.
+  deps.catalogue.checkSignature(bytes, signature);
   const snapshot = manifest.snapshot as SnapshotId;
   const published: string[] = [];
   const failures: { store: string; error: StrongroomError }[] = [];

@@ -129,6 +129,11 @@ export class Catalogue {
     return { newest: null, skipped, failures };
   }
 
+  /** Throws E_SIGNATURE unless a trusted key signed exactly `bytes`. */
+  checkSignature(bytes: Uint8Array, signature: Uint8Array): void {
+    verifySignature(bytes, signature, this.#trusted);
+  }
+
   /**
    * Names at and behind the latest pointer; all of them where there is none. The pointer only narrows the listing: it
    * is not signed, so nothing is believed of it, and a name newer than it is always seen.
@@ -178,7 +183,7 @@ export class Catalogue {
         hint: 'an unsigned manifest is never trusted; another destination may have a signed one',
       });
     }
-    verifySignature(bytes, signature, this.#trusted);
+    this.checkSignature(bytes, signature);
     return bytes;
   }
 

@@ -105,17 +105,32 @@ async function install(
     );
   }
   const watch = measure((bytes) => deps.onProgress({ stage: 'install', bytes, totalBytes: source.bytes }));
+  const readTimeoutMs = await listenerReadTimeout(active, signal);
   const answer = await installSnapshot(active, watch(source.plain(signal)), {
     bytes: source.bytes,
     force: plan.force,
+    ...(readTimeoutMs === null ? {} : { readTimeoutMs }),
     signal,
   });
+  // The snapshot brought its own tokens: those of before are gone, also from where they could be revoked.
+  await Promise.all([deps.target.session.forget(), deps.restored.session.forget()]);
   if (answer.outcome === 'unknown') {
     deps.log.warn(
       { cluster: deps.cluster, reason: answer.reason },
       'the answer to the install was lost, looking for its effect',
     );
     deps.onProgress({ stage: 'install', message: `the answer was lost (${answer.reason}): looking for the effect` });
+  }
+}
+
+/** What the listener allows for the upload; null where the login may not read it, as with most. */
+async function listenerReadTimeout(active: ActiveNode, signal: AbortSignal): Promise<number | null> {
+  try {
+    return await active.listenerReadTimeoutMs(signal);
+  } catch (e) {
+    signal.throwIfAborted();
+    if (!isError(e)) throw e;
+    return null;
   }
 }
 

@@ -1,5 +1,5 @@
-import { TOOL_VERSION } from '../../version.ts';
 import { LAYOUT_VERSION } from '../../store/layout.ts';
+import { TOOL_VERSION } from '../../version.ts';
 import type { CommonFlags, Run } from '../define.ts';
 
 export const run: Run<CommonFlags> = async function () {

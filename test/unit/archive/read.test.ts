@@ -286,6 +286,16 @@ describe('SHA256SUMS.sealed', () => {
 });
 
 describe('reading', () => {
+  it.each([
+    ['stored', 'openbao'],
+    ['deflate', 'vault'],
+  ] as const)('streams: twenty megabytes, %s', async (form, product) => {
+    const report = await readArchive(build.streamArchive(20_000, 1000, form));
+    expect(report).toMatchObject({ compression: form, product });
+    expect(report.state.records).toBeGreaterThan(20_000);
+    expect(report.state.bytes).toBeGreaterThan(20_000_000);
+  });
+
   it('closes its source when it refuses', async () => {
     let isClosed = false;
     async function* source() {

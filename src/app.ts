@@ -16,12 +16,11 @@ import { KmsKey } from './crypt/kms.ts';
 import { kmsClientOptions } from './crypt/kms-call.ts';
 import { kmsSigner } from './crypt/kms-signer.ts';
 import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
-import { recoveryPage } from './crypt/recovery-page.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
+import { recoveryPageOf } from './recovery.ts';
 import type { RestoreDeps } from './restore/options.ts';
 import type { SpoolOptions } from './spool/spool.ts';
 import { FileStore } from './store/file.ts';
-import { LAYOUT_VERSION } from './store/layout.ts';
 import { S3Store } from './store/s3.ts';
 import { s3ClientDefaults } from './store/s3-options.ts';
 import type { Store } from './store/store.ts';
@@ -86,7 +85,10 @@ export class App implements AsyncDisposable {
         retryBaseMs: RETRY_BASE_MS,
         electionMs: ELECTION_MS,
       },
-      readmeOf: (destination) => this.#readme(cluster, destination, breakGlass, publicKey),
+      readmeOf: (destination) => {
+        const options = this.config.destinations[destination];
+        return options === undefined ? null : recoveryPageOf(cluster, options, { breakGlass, signing: [publicKey] });
+      },
       toolVersion: TOOL_VERSION,
       clock: systemClock,
       log: this.log,
@@ -267,38 +269,6 @@ export class App implements AsyncDisposable {
 
   async #identities(cluster: ClusterConfig, signal: AbortSignal): Promise<Secret<string>[]> {
     return await Promise.all(cluster.encryption.identities.map((ref) => ref.resolve(signal)));
-  }
-
-  #readme(
-    cluster: ClusterConfig,
-    destination: string,
-    breakGlass: readonly string[],
-    publicKey: string,
-  ): string | null {
-    const options = this.config.destinations[destination];
-    if (options === undefined) return null;
-    const location =
-      options.type === 'directory'
-        ? ({ type: 'directory', root: `${options.path}/${LAYOUT_VERSION}` } as const)
-        : ({
-            type: 's3',
-            bucket: options.bucket,
-            region: options.region,
-            root: options.prefix === '' ? LAYOUT_VERSION : `${options.prefix}/${LAYOUT_VERSION}`,
-            ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
-          } as const);
-    return recoveryPage({
-      cluster: cluster.name,
-      location,
-      breakGlass,
-      kms: cluster.encryption.kms.map(({ keyId, region, endpoint }) => ({
-        keyId,
-        region,
-        ...(endpoint === undefined ? {} : { endpoint }),
-      })),
-      signingPublicKeys: [publicKey],
-      now: systemClock.now(),
-    });
   }
 }
 

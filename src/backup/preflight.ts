@@ -1,5 +1,6 @@
 /** Everything that can be known to fail before Vault is asked for a byte. */
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
+import type { Manifest } from '../catalogue/manifest.ts';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import { Secret } from '../core/secret.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
@@ -8,6 +9,7 @@ import { checkRoom } from '../spool/spool.ts';
 import { kindPrefix } from '../store/layout.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
 import type { ClusterView } from '../vault/cluster.ts';
+import { quorumOf } from '../vault/quorum.ts';
 import type { BackupDeps, BackupOptions } from './options.ts';
 import { compareMembers } from './plausible.ts';
 
@@ -73,6 +75,7 @@ export async function preflight(deps: BackupDeps, options: BackupOptions, signal
   const previous = result.previous?.manifest ?? null;
   if (active !== null && view !== null) {
     await check('cluster identity', async () => identityCheck(active, previous?.source.clusterId ?? null, options));
+    await check('raft', async () => await raftCheck(active, view, previous, options, signal));
     await check(
       'members',
       async () => await membersCheck(deps, active, previous?.archive.raft.servers ?? null, signal),
@@ -159,6 +162,36 @@ function identityCheck(active: ActiveNode, before: string | null, options: Backu
     hint: 'check the configured nodes; if the cluster was made anew on purpose, run the backup once with --new-lineage',
   });
   return { status: 'failed', detail, error };
+}
+
+/** Quorum with what is reachable now, and an index that continues the last good snapshot's. */
+async function raftCheck(
+  active: ActiveNode,
+  view: ClusterView,
+  previous: Manifest | null,
+  options: BackupOptions,
+  signal: AbortSignal,
+): Promise<Omit<Check, 'name'>> {
+  const voters = (await active.raftConfiguration(signal)).filter(({ voter }) => voter).length;
+  const alive = view.nodes.filter(({ state }) => state === 'active' || state === 'standby').length;
+  const quorum = quorumOf(voters);
+  const index = active.view.raftAppliedIndex;
+  const before = previous?.archive.raft.index ?? null;
+  if (index !== null && before !== null && index < before) {
+    const detail = `the node is at index ${index}, but snapshot ${previous?.snapshot ?? ''} was taken at ${before}`;
+    if (options.newLineage) return { status: 'warning', detail };
+    const error = new StrongroomError('E_SNAPSHOT_STALE', detail, {
+      hint: 'if an older state was restored on purpose, run the backup once with --new-lineage',
+      retryable: false,
+    });
+    return { status: 'failed', detail, error };
+  }
+  const detail = `index ${index ?? 'unknown'}, ${alive} of ${voters} voter(s) answer, quorum is ${quorum}`;
+  // Nodes that are not configured cannot be asked: then fewer answer than live, and nothing follows from it.
+  const isTight = view.nodes.length >= voters && voters > 1 && alive <= quorum;
+  return isTight
+    ? { status: 'warning', detail: `${detail}: one more loss stops the cluster` }
+    : { status: 'ok', detail };
 }
 
 async function membersCheck(

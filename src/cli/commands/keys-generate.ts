@@ -1,14 +1,12 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { type ClusterConfig, clusterConfig, readRecipients } from '../../config/cluster-config.ts';
+import { clusterConfig, readRecipients } from '../../config/cluster-config.ts';
 import type { Config } from '../../config/load.ts';
 import { StrongroomError } from '../../core/errors.ts';
-import { systemClock } from '../../core/units.ts';
 import { generateBreakGlass, generateSigningKey, writeSecretFile } from '../../crypt/generate.ts';
-import { recoveryPage } from '../../crypt/recovery-page.ts';
 import { exportPem } from '../../crypt/sign.ts';
-import { LAYOUT_VERSION } from '../../store/layout.ts';
+import { blankRecoveryPage, recoveryPageOf } from '../../recovery.ts';
 import type { Context } from '../context.ts';
 import type { Run } from '../define.ts';
 import type { KeysGenerateFlags } from '../definitions/keys.ts';
@@ -34,8 +32,10 @@ export const run: Run<KeysGenerateFlags> = async function (flags) {
   const config = flags.config === undefined ? null : await this.config(flags.config);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const kinds = flags.kind === 'all' ? (['break-glass', 'signing'] as const) : [flags.kind];
-  const pages =
-    config === null ? [] : Object.keys(config.clusters).map((cluster) => join(directory, `recovery-${cluster}.md`));
+  // Half of the keys make no page that opens anything.
+  const blank = flags.kind === 'all' ? ['blank'] : [];
+  const clusters = config === null ? blank : Object.keys(config.clusters);
+  const pages = clusters.map((cluster) => join(directory, `recovery-${cluster}.md`));
   await refuseExisting([
     ...kinds.flatMap((kind) => Object.values(FILES[kind]).map((name) => join(directory, name))),
     ...pages,
@@ -44,6 +44,11 @@ export const run: Run<KeysGenerateFlags> = async function (flags) {
   const keys: MadeKey[] = [];
   for (const kind of kinds) keys.push(await makeKey(kind, directory, flags));
   if (config !== null) await writePages(this, config, keys, pages);
+  else if (pages[0] !== undefined) {
+    const made = (kind: MadeKey['kind']) => keys.filter((key) => key.kind === kind).map((key) => key.public);
+    const page = blankRecoveryPage({ breakGlass: made('break-glass'), signing: made('signing') });
+    await writePublicFile(pages[0], page);
+  }
 
   const document = { keys, recoveryPages: pages };
   this.output.result(document, () =>
@@ -51,7 +56,8 @@ export const run: Run<KeysGenerateFlags> = async function (flags) {
   );
   this.output.say('');
   this.output.say('keep the secret files offline, in two places; the public halves belong into the config');
-  if (config === null) this.output.say('with --config <file> the recovery pages are written too');
+  if (pages.length > 0) this.output.say('print the recovery page for the safe: how to restore without strongroom');
+  if (config === null) this.output.say('with --config <file> the names of your clusters and buckets are filled in');
 };
 
 async function makeKey(kind: MadeKey['kind'], directory: string, flags: KeysGenerateFlags): Promise<MadeKey> {
@@ -106,14 +112,10 @@ async function writePages(
         `${name}: post-quantum and classic recipients do not go together; replace all of encryption.breakGlass`,
       );
     }
-    const page = recoveryPage({
-      cluster: name,
-      location: locationOf(cluster),
-      breakGlass: recipients,
-      kms: cluster.encryption.kms.map(({ keyId, region }) => ({ keyId, region })),
-      signingPublicKeys: signers,
-      now: systemClock.now(),
-    });
+    // The first destination is also the first that a restore reads.
+    const [first] = cluster.destinations;
+    if (first === undefined) throw new StrongroomError('E_BUG', `cluster ${name} has no destination`);
+    const page = recoveryPageOf(cluster, first.options, { breakGlass: recipients, signing: signers });
     await writePublicFile(files[index] ?? '', page);
   }
 }
@@ -133,21 +135,6 @@ async function configuredSigners(context: Context, config: Config): Promise<stri
     });
   }
   return trusted.map((pem) => `${pem.trimEnd()}\n`);
-}
-
-/** Where the page sends its reader: the first destination, which is also the first that a restore reads. */
-function locationOf(cluster: ClusterConfig): Parameters<typeof recoveryPage>[0]['location'] {
-  const [first] = cluster.destinations;
-  if (first === undefined) throw new StrongroomError('E_BUG', `cluster ${cluster.name} has no destination`);
-  const { options } = first;
-  if (options.type === 'directory') return { type: 'directory', root: join(options.path, LAYOUT_VERSION) };
-  return {
-    type: 's3',
-    bucket: options.bucket,
-    region: options.region,
-    root: options.prefix === '' ? LAYOUT_VERSION : `${options.prefix}/${LAYOUT_VERSION}`,
-    ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
-  };
 }
 
 async function refuseExisting(files: readonly string[]): Promise<void> {

@@ -14,7 +14,7 @@ export const keysGenerate: Definition<KeysGenerateFlags, []> = {
   description:
     'Writes a new break-glass identity and a new signing key into files that only their owner may read; nothing is ever ' +
     'overwritten. With --config also writes the recovery page of each cluster: how to restore without strongroom. ' +
-    'Print it, and keep it with the identity, offline.',
+    'Without --config the page has blanks. Print it, and keep it with the identity, offline.',
   parameters: {
     flags: {
       ...commonFlags,

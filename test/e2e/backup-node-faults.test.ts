@@ -4,7 +4,6 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { exitCodeOf } from '../../src/core/errors.ts';
 import {
   duringSnapshot,
   failedBackup,
@@ -14,10 +13,10 @@ import {
   inSpool,
   type TrialOptions,
   tryBackup,
+  verdictOf,
 } from '../support/backup-trial.ts';
 import { type BaoCluster, startCluster } from '../support/bao-cluster.ts';
 import type { BaoNode } from '../support/bao-node.ts';
-import { raftServers } from '../support/bao-status.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type HttpFault, type HttpFaultProxy, startHttpFaultProxy } from '../support/http-fault-proxy.ts';
 import type { S3Server } from '../support/s3-connection.ts';
@@ -177,11 +176,8 @@ describe('the active node', () => {
       if (stage === 'snapshot' && bytes !== undefined) gate.resetConnections();
     };
     const error = await leavesNothing(() => failedBackup({ ...options, onProgress }));
-    expect(error).toMatchObject({
-      code: 'E_VAULT_UNREACHABLE',
-      message: expect.stringMatching(/broke off after \d+ bytes: the connection was lost/) as string,
-    });
-    expect(exitCodeOf(error)).toBe(20);
+    expect(error.message).toMatch(/broke off after \d+ bytes: the connection was lost/);
+    expect(verdictOf(error)).toEqual(['E_VAULT_UNREACHABLE', 20]);
     expect(asked()).toBe(3);
     await isCleanAgain();
   });
@@ -203,8 +199,7 @@ describe('what comes through is not what was sent', () => {
   it.each(faults)('$name, every time: refused', async ({ fault, code }) => {
     http.rule({ path: SNAPSHOT, fault });
     const error = await leavesNothing(() => failedBackup(options));
-    expect(error).toMatchObject({ code });
-    expect(exitCodeOf(error)).toBe(13);
+    expect(verdictOf(error)).toEqual([code, 13]);
     expect(asked()).toBe(3);
   });
 });
@@ -286,8 +281,7 @@ describe('the login', () => {
     });
     const error = await leavesNothing(() => failedBackup({ ...options, onProgress }));
     await done;
-    expect(error).toMatchObject({ code: 'E_VAULT_LOGIN' });
-    expect(exitCodeOf(error)).toBe(12);
+    expect(verdictOf(error)).toEqual(['E_VAULT_LOGIN', 12]);
   });
 
   it('is a configured token that is revoked: there is no other', async () => {
@@ -300,8 +294,7 @@ describe('the login', () => {
     });
     const error = await leavesNothing(() => failedBackup({ ...options, configFile, onProgress }));
     await done;
-    expect(error).toMatchObject({ code: 'E_VAULT_LOGIN' });
-    expect(exitCodeOf(error)).toBe(12);
+    expect(verdictOf(error)).toEqual(['E_VAULT_LOGIN', 12]);
     expect(JSON.stringify(error.toJSON())).not.toContain(token);
   });
 });
@@ -331,17 +324,14 @@ describe('members', () => {
     const members = cluster.nodes.map(({ id, clusterAddress }) => ({ id, address: clusterAddress }));
     const configFile = await world.config(nodes, { members }, 'members.yaml');
     await cluster.call('POST', 'sys/storage/raft/remove-peer', { server_id: gone.id });
-    await until('it is out', async () => {
-      const servers = await raftServers(leader, cluster.rootToken);
-      return servers.length === 2 ? true : undefined;
-    });
+    await cluster.waitVoters(2);
     const result = await tryBackup({ ...options, configFile });
     expect(result.complete).toBe(true);
     expect(result.manifest.warnings.join('\n')).toContain(`raft member ${gone.id} of the inventory is absent`);
     const alone = await world.config([gone.url], {}, 'alone.yaml');
     const error = await leavesNothing(() => failedBackup({ ...options, configFile: alone }));
-    expect(error).toMatchObject({ code: 'E_VAULT_STANDBY', message: expect.stringContaining(leader.url) as string });
-    expect(exitCodeOf(error)).toBe(20);
+    expect(error.message).toContain(leader.url);
+    expect(verdictOf(error)).toEqual(['E_VAULT_STANDBY', 20]);
     await gone.stop();
     await gone.wipe();
     await gone.start();
@@ -368,7 +358,7 @@ describe('members', () => {
 });
 
 describe('a quorum that is lost', () => {
-  const others = (): BaoNode[] => cluster.nodes.filter((node) => node !== leader);
+  const others = () => cluster.nodes.filter((node) => node !== leader);
   const bringBack = async (): Promise<void> => {
     await Promise.all(cluster.nodes.map((node) => node.start()));
     await cluster.waitActive();
@@ -401,8 +391,7 @@ describe('a quorum that is lost', () => {
       }),
     );
     await done;
-    expect(error).toMatchObject({ code: 'E_QUORUM_LOST' });
-    expect(exitCodeOf(error)).toBe(20);
+    expect(verdictOf(error)).toEqual(['E_QUORUM_LOST', 20]);
     await bringBack();
   });
 });

@@ -5,7 +5,7 @@ import { ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/clie
 import { type BackupResult, backup } from '../../src/backup/backup.ts';
 import type { BackupDeps } from '../../src/backup/options.ts';
 import { Catalogue } from '../../src/catalogue/catalogue.ts';
-import { isError, type StrongroomError } from '../../src/core/errors.ts';
+import { exitCodeOf, isError, type StrongroomError } from '../../src/core/errors.ts';
 import type { OnProgress } from '../../src/core/progress.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { FaultProxy } from './fault-proxy.ts';
@@ -43,6 +43,11 @@ export async function failedBackup(options: TrialOptions): Promise<StrongroomErr
     throw e;
   }
   throw new Error(`the backup ${result.manifest.snapshot} succeeded, complete: ${result.complete}`);
+}
+
+/** What a failure means to a script: code and exit code. */
+export function verdictOf(e: StrongroomError): [code: string, exitCode: number] {
+  return [e.code, exitCodeOf(e)];
 }
 
 /** `deps` with other stores, for backup and catalogue alike. */

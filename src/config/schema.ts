@@ -1,9 +1,9 @@
 /** The one schema: every option with its unit, its default and what it is for. Types, docs and JSON Schema come from it. */
 import { z } from 'zod';
 import { cluster } from './clusters.ts';
-import { destination, type directoryDestination, type s3Destination } from './destinations.ts';
+import { destination } from './destinations.ts';
 import { NAME, path, size } from './fields.ts';
-import { type awsCredentials, encryption, type kmsKey, signing } from './keys.ts';
+import { encryption, type kmsKey, signing } from './keys.ts';
 
 const spool = z.strictObject({
   directory: path()
@@ -42,14 +42,7 @@ export const configSchema = z.strictObject({
 export type ParsedConfig = z.output<typeof configSchema>;
 export type ParsedClusterConfig = ParsedConfig['clusters'][string];
 
-export type AwsCredentialsConfig = z.output<typeof awsCredentials>;
 export type KmsKeyConfig = z.output<typeof kmsKey>;
 export type EncryptionConfig = z.output<typeof encryption>;
-export type SigningConfig = z.output<typeof signing>;
-export type S3DestinationConfig = z.output<typeof s3Destination>;
-export type DirectoryDestinationConfig = z.output<typeof directoryDestination>;
 export type DestinationConfig = z.output<typeof destination>;
 export type AuthConfig = ParsedClusterConfig['auth'];
-export type TlsConfig = ParsedClusterConfig['tls'];
-export type KubernetesConfig = NonNullable<ParsedClusterConfig['kubernetes']>;
-export type BackupConfig = ParsedClusterConfig['backup'];

@@ -1,6 +1,11 @@
 /** Proof that the cluster holds what the snapshot says: a fresh snapshot of it, compared record by record. */
+import { join } from 'node:path';
 import { diffArchives } from '../archive/diff.ts';
 import { StrongroomError } from '../core/errors.ts';
+import { flow } from '../core/flow.ts';
+import { newRunId } from '../core/ids.ts';
+import { decrypt, newContainer } from '../crypt/container.ts';
+import { checkRoom, SpoolFile } from '../spool/spool.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
 import { takeSnapshot } from '../vault/snapshot.ts';
 import type { RestoreDeps } from './options.ts';
@@ -41,7 +46,17 @@ export async function compareRestored(
   signal: AbortSignal,
 ): Promise<RestoreProof> {
   deps.onProgress({ stage: 'prove', message: `comparing ${node.url} with the snapshot, record by record` });
-  const fresh = takeSnapshot(node, { signal, deadlineMs: SNAPSHOT_DEADLINE_MS });
+  // A comparison is slower than a download, and a snapshot that is drained slowly can hang the node: so it is spooled
+  // first, encrypted for nobody but this call.
+  await checkRoom(deps.spool, source.bytes);
+  const container = await newContainer([]);
+  await using spool = await SpoolFile.create(
+    deps.spool,
+    join(deps.cluster, `proof-${newRunId(deps.clock.now())}.spool`),
+  );
+  const taken = takeSnapshot(node, { signal, deadlineMs: SNAPSHOT_DEADLINE_MS });
+  await flow(taken, [container.encrypt], spool.write, signal);
+  const fresh = decrypt([container.identity], { headerSha256: container.headerSha256 })(spool.read(0, spool.bytes));
   const { product, seal } = source.report;
   const isExpected = ({ key }: { key: string }): boolean => LIVE.some((pattern) => pattern.test(key));
   const diff = await diffArchives(source.plain(signal), fresh, { product, sealType: seal.type, isExpected, signal });

@@ -3,9 +3,9 @@
  * process, or, from another host, by a heart that stopped beating.
  */
 import { readFileSync } from 'node:fs';
-import { link, mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { StrongroomError } from '../core/errors.ts';
 
 type Holder = { pid: number; startTime: string; host: string; run: string; since: string };
@@ -57,6 +57,7 @@ export async function takeLock(path: string, run: string, now: Date): Promise<As
   } finally {
     await rm(temporary, { force: true });
   }
+  await removeLeftovers(path);
   const beat = setInterval(() => {
     const time = new Date();
     utimes(path, time, time).catch(() => undefined);
@@ -71,16 +72,20 @@ export async function takeLock(path: string, run: string, now: Date): Promise<As
 }
 
 /** Is the process that wrote this still the one it was? The start time tells a reused pid apart. */
-export function isProcessAlive(pid: number, startTime: string): boolean {
+function isProcessAlive(pid: number, startTime: string): boolean {
   return processStartTime(pid) === startTime && startTime !== '';
 }
 
-/** Start time of a process in clock ticks since boot (field 22 of /proc/<pid>/stat), or null when there is none. */
+/**
+ * Start time of a process in clock ticks since boot (field 22 of /proc/<pid>/stat), or null when there is none, or one
+ * that has ended and whose parent has not asked how.
+ */
 export function processStartTime(pid: number): string | null {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The name in parentheses may itself hold spaces and parentheses.
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
   } catch {
     return null;
   }
@@ -103,6 +108,18 @@ async function discardStale(path: string, staleText: string, temporary: string):
   }
   if ((await readFile(aside, 'utf8')) !== staleText) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });
+}
+
+/** What a process that was killed inside {@link takeLock} left beside the lock. Whoever is in there now is left alone. */
+async function removeLeftovers(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`)) continue;
+    const leftover = join(dirname(path), name);
+    const holder = await readHolder(leftover).catch(() => null);
+    if (holder !== null && !(await isAlive(holder.value, leftover).catch(() => true))) {
+      await rm(leftover, { force: true });
+    }
+  }
 }
 
 async function readHolder(path: string): Promise<{ value: Holder; text: string } | null> {

@@ -31,7 +31,7 @@ export async function* walkKeys(
 }
 
 /** S3 orders keys by their UTF-8 bytes; JavaScript's own order of strings differs beyond the BMP. */
-export function compareKeys(a: string, b: string): number {
+function compareKeys(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 

@@ -81,7 +81,7 @@ async function hashFile(path: string, signal: AbortSignal): Promise<FileMeta | n
 }
 
 /** The meta of bytes that were hashed in one piece. */
-export function metaOf(bytes: number, sha256: Buffer): FileMeta {
+function metaOf(bytes: number, sha256: Buffer): FileMeta {
   return {
     v: 1,
     bytes,

@@ -14,7 +14,7 @@ export type Written = { tmp: string; bytes: number; etag: string; sha256: string
 const UPLOAD_ID = /^([0-9a-z]{8,})-[0-9a-f]{16}$/;
 
 /** Begins with the time, so that the age of a temporary file needs no clock of the file system. */
-export function newUploadId(now = new Date()): string {
+function newUploadId(now = new Date()): string {
   return `${now.getTime().toString(36)}-${randomBytes(8).toString('hex')}`;
 }
 

@@ -31,7 +31,7 @@ export function fromHead(key: ObjectKey, head: HeadObjectCommandOutput, where: W
 }
 
 /** A version that can be asked for: `null` is what unversioned objects are called. */
-export function isVersion(versionId: string | undefined): versionId is string {
+function isVersion(versionId: string | undefined): versionId is string {
   return versionId !== undefined && versionId !== '' && versionId !== 'null';
 }
 

@@ -24,8 +24,6 @@ export type Seal = Shares &
     | { type: 'transit'; address: string; token: string; keyName: string; mountPath: string; disabled?: boolean }
   );
 
-export type SealType = Seal['type'];
-
 /** Shares and threshold, with the default of 3 and 2. */
 export function sealShares(seal: Seal): { shares: number; threshold: number } {
   return { shares: seal.shares ?? 3, threshold: seal.threshold ?? 2 };

@@ -2,7 +2,6 @@
 import { z } from 'zod';
 import type { BaoNode } from './bao-node.ts';
 
-const HEALTH = z.object({ initialized: z.boolean(), sealed: z.boolean(), standby: z.boolean() });
 // 2.6 leaves out what is false or empty.
 const LEADER = z.object({
   is_self: z.boolean().default(false),
@@ -38,10 +37,6 @@ const PROBE_MS = 2000;
 /** HTTP status of sys/health: 200 active, 429 standby, 501 not initialised, 503 sealed. */
 export async function healthStatus(node: BaoNode): Promise<number> {
   return (await node.request('GET', 'sys/health', { timeoutMs: PROBE_MS })).status;
-}
-
-export async function health(node: BaoNode) {
-  return HEALTH.parse((await node.request('GET', 'sys/health', { timeoutMs: PROBE_MS })).json);
 }
 
 export async function sealStatus(node: BaoNode) {

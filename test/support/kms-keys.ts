@@ -154,7 +154,7 @@ export function cancelDeletion(key: KmsKey): void {
   key.deletionAt = undefined;
 }
 
-export function arnOf(region: string, id: string): string {
+function arnOf(region: string, id: string): string {
   return `arn:aws:kms:${region}:${ACCOUNT}:key/${id}`;
 }
 

@@ -2,7 +2,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type BaoCluster, type BaoVersion, startCluster } from '../support/bao-cluster.ts';
 import { restartAll } from '../support/bao-restart.ts';
 import type { Seal } from '../support/bao-seals.ts';
@@ -46,11 +46,14 @@ describe.each(CASES)('OpenBao $version, seal $name', ({ version, name, seal: sea
 
   beforeAll(async () => {
     kms = await startKms();
-    const [first, second] = await Promise.all([sharedServer('versitygw'), sharedServer('localstack')]);
+    const first = await sharedServer('versitygw');
+    // Two makes of S3 where the machine can run both.
+    const second = inject('localStackMissing') === '' ? await sharedServer('localstack') : first;
     stores = { first, second };
     const bucket = `way-back-${randomUUID()}`;
     await first.createBucket(bucket, { versioning: true });
-    await second.createBucket(bucket, { versioning: true });
+    const secondBucket = `${bucket}-2`;
+    await second.createBucket(secondBucket, { versioning: true });
     seal = sealOf(kms);
     source = await startCluster({ version, nodes: 3, idPrefix: 'source-', seal });
     sourceToken = source.rootToken;
@@ -58,7 +61,7 @@ describe.each(CASES)('OpenBao $version, seal $name', ({ version, name, seal: sea
     world = await World.create({
       destinations: {
         first: { type: 's3', server: stores.first, bucket },
-        second: { type: 's3', server: stores.second, bucket },
+        second: { type: 's3', server: stores.second, bucket: secondBucket },
       },
       kms: ['eu-central-1', 'eu-west-1'].map((region) => ({ keyArn: kms.createKey({ region }), endpoint: kms.url })),
       ...(seal.type === 'awskms' ? { sealKms: { keyArn: seal.keyId, endpoint: kms.url } } : {}),

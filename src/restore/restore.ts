@@ -12,7 +12,7 @@ import { installSnapshot } from '../vault/install.ts';
 import type { RestoreDeps, RestoreOptions } from './options.ts';
 import { describePlan, planRestore, type RestorePlan } from './plan.ts';
 import { compareRestored, type RestoreProof, unproven } from './prove.ts';
-import { settle } from './settle.ts';
+import { type Expected, settle } from './settle.ts';
 import { openSource, type RestoreSource } from './source.ts';
 
 export type RestoreResult = {
@@ -45,7 +45,7 @@ export async function restore(
   await using _lock = await takeLock(join(deps.spool.directory, deps.cluster, 'lock'), run, deps.clock.now());
   const active = await deps.target.active(signal);
   await using source = await openSource(deps, options.snapshot, signal);
-  const plan = planRestore({
+  const planned = planRestore({
     cluster: deps.cluster,
     target: {
       activeNode: active.url,
@@ -61,12 +61,25 @@ export async function restore(
     now: deps.clock.now(),
     force: options.force,
   });
+  // What the source leaves in doubt belongs before the confirmation, not after it.
+  const plan = { ...planned, warnings: [...source.warnings, ...planned.warnings] };
   const fetched = performance.now();
   await confirm(plan, describePlan(plan, source.label));
 
   await install(deps, active, source, plan, signal);
   const installed = performance.now();
-  const { restored, proof, settled } = await settleAndProve(deps, options, source, signal);
+  const expect = {
+    clusterId: source.manifest?.source.clusterId ?? null,
+    clusterIdBefore: active.view.clusterId,
+    sealType: source.report.seal.type,
+    threshold: source.report.seal.threshold,
+    sharesNeeded: plan.sharesNeeded,
+  };
+  const after = settleAndProve(deps, options, source, { expect, installed }, signal).catch((e: unknown) => {
+    if (signal.aborted) deps.log.warn({ cluster: deps.cluster }, 'stopped after the install: nothing is proven');
+    throw e;
+  });
+  const { restored, proof, settled } = await after;
   const end = performance.now();
   return {
     snapshot: source.manifest?.snapshot ?? null,
@@ -142,19 +155,15 @@ async function settleAndProve(
   deps: RestoreDeps,
   options: RestoreOptions,
   source: RestoreSource,
+  { expect, installed }: { expect: Expected; installed: number },
   signal: AbortSignal,
 ): Promise<{ restored: ActiveNode; proof: RestoreProof; settled: number }> {
-  const deadline = performance.now() + options.settleTimeoutMs;
-  const expect = {
-    clusterId: source.manifest?.source.clusterId ?? null,
-    sealType: source.report.seal.type,
-    threshold: source.report.seal.threshold,
-  };
+  const deadline = installed + options.settleTimeoutMs;
   let proof: RestoreProof | null = null;
   let problem: unknown = null;
   do {
-    const left = Math.max(deadline - performance.now(), 1000);
-    const restored = await settle(deps, expect, left, signal);
+    const timeoutMs = Math.max(deadline - performance.now(), 1000);
+    const restored = await settle(deps, expect, { since: installed, timeoutMs }, signal);
     const settled = performance.now();
     try {
       proof = await compareRestored(deps, restored, source, signal);
@@ -176,9 +185,19 @@ async function settleAndProve(
  */
 async function afterwards(node: ActiveNode, plan: RestorePlan, signal: AbortSignal): Promise<string[]> {
   if (node.view.product !== 'openbao') return [];
-  const members = await node.raftConfiguration(signal);
-  if (members.length === 1)
+  if ((await memberCount(node, signal)) === 1)
     return plan.force ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : [];
   const last = plan.force ? ', and the active node last' : '';
   return [`OpenBao nodes keep parts of the old state in memory: restart every standby${last}, before clients use them`];
+}
+
+/** null = the login may not know: no reason to fail a restore that is proven. */
+async function memberCount(node: ActiveNode, signal: AbortSignal): Promise<number | null> {
+  try {
+    return (await node.raftConfiguration(signal)).length;
+  } catch (e) {
+    signal.throwIfAborted();
+    if (!isError(e)) throw e;
+    return null;
+  }
 }

@@ -25,12 +25,13 @@ export const run: Run<RestoreFlags> = async function (flags) {
   ]);
   const progress = this.progress();
   await using app = new App(config, { onProgress: progress.onProgress });
+  const shares = await shareSource(flags.shares, this);
   const deps = await app.restoreDeps(
     name,
     {
       targetToken:
         flags.targetToken === undefined ? null : await readReference(flags.targetToken, this, '--target-token'),
-      nextShare: await shareSource(flags.shares, this),
+      nextShare: shares.next,
     },
     this.signal,
   );
@@ -46,6 +47,8 @@ export const run: Run<RestoreFlags> = async function (flags) {
           throw new PlanOnly();
         }
         for (const line of lines) this.output.say(line);
+        // Asked for when the cluster is already sealed by the restore: too late to find out that nobody can answer.
+        if (plan.sharesNeeded > shares.atMost) throw tooFewShares(plan.sharesNeeded, shares.atMost);
         if (flags.confirm === undefined) await confirmName(this, name, '--confirm');
       },
       this.signal,
@@ -55,3 +58,11 @@ export const run: Run<RestoreFlags> = async function (flags) {
     if (!(e instanceof PlanOnly)) throw e;
   }
 };
+
+function tooFewShares(needed: number, there: number): StrongroomError {
+  return new StrongroomError(
+    'E_PRECONDITION',
+    `${needed} unseal key shares of the source will be needed, and ${there} are at hand`,
+    { hint: 'nothing was installed; give them by --shares file:<path>, or run it in a terminal to be asked' },
+  );
+}

@@ -120,6 +120,8 @@ export class SpoolFile implements AsyncDisposable {
         if (offset + filled + chunk.byteLength > this.#options.maxBytes) {
           throw new StrongroomError('E_SPACE', `the snapshot grows past ${formatBytes(this.#options.maxBytes)}`, {
             hint: 'raise spool.maxBytes',
+            // Another download would only be thrown away again.
+            retryable: false,
           });
         }
         let from = 0;

@@ -127,6 +127,8 @@ export class HttpFaultProxy implements AsyncDisposable {
       headers: incoming.headers,
       agent: false,
     });
+    // With the client gone nobody reads the answer, and a server may hold a lock until it is read or cut off.
+    response.once('close', () => upstream.destroy());
     // The answer may come before the whole request is sent, as with an early refusal.
     const sent = pipeline(incoming, upstream);
     sent.catch(() => undefined);

@@ -14,11 +14,12 @@ import { takeLock } from '../spool/lock.ts';
 import { SpoolFile } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
 import { compositeSha256 } from '../store/parts.ts';
-import { openJournal, removeTraces, runFolder, sweepAfterCrash } from './journal.ts';
+import { forget, note, runFolder } from './journal.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
 import { compareMembers, compareWithPrevious, implausible } from './plausible.ts';
 import { type Preflight, preflight, preflightFailure } from './preflight.ts';
 import { publish } from './publish.ts';
+import { clearTraces, sweepAfterCrash, sweepAgain } from './sweep.ts';
 import { type Taken, takeVerified } from './take.ts';
 import { type UploadedCopy, uploadCopy } from './upload.ts';
 
@@ -39,8 +40,9 @@ const CLEANUP_MS = 20_000;
  * Takes, proves and stores one snapshot of the cluster.
  *
  * Resolves once a proven copy and its signed manifest are in at least `requiredCopies` destinations. Rejects with the
- * error of whatever stopped it, or with the abort reason; then no manifest of this run exists anywhere, and spool file,
- * uploads and objects of it are removed as far as the stores allow.
+ * error of whatever stopped it, or with the abort reason; then spool file, uploads and objects of it are removed as far
+ * as the stores allow, and no manifest of it exists. Only an abort after the first manifest finds the snapshot published:
+ * then it stays, and its other copies get theirs.
  */
 export async function backup(deps: BackupDeps, options: BackupOptions, signal: AbortSignal): Promise<BackupResult> {
   const start = performance.now();
@@ -48,9 +50,8 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   const run = newRunId(now);
   const snapshot = newSnapshotId(now);
   const folder = runFolder(deps.spool.directory, deps.cluster);
-  const stores = deps.destinations.map(({ store }) => store);
   await using _lock = await takeLock(join(folder, 'lock'), run, now);
-  await sweepAfterCrash(folder, deps.cluster, stores, now, deps.log, signal);
+  const killed = await sweepAfterCrash(deps, folder, signal);
 
   deps.onProgress({ stage: 'preflight' });
   const before = await preflight(deps, options, signal);
@@ -58,20 +59,25 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   if (refusal !== null) throw refusal;
   const preflightMs = performance.now() - start;
 
-  const journal = await openJournal(folder, run, snapshot);
+  await note(folder, run, snapshot);
+  let made: Made;
   try {
-    const result = await backUp(deps, options, { run, snapshot, before }, signal);
-    await journal.close();
-    return { ...result, timings: { ...result.timings, preflight: preflightMs, total: performance.now() - start } };
+    made = await backUp(deps, options, { run, snapshot, before }, signal);
   } catch (e) {
     const cleanup = AbortSignal.timeout(CLEANUP_MS);
-    const traces = await removeTraces(deps.cluster, snapshot, stores, deps.log, cleanup).catch(() => null);
-    // The note stays where something could not be removed, for the next run to do it.
-    if (traces !== null && !traces.incomplete) await journal.close();
+    const traces = await clearTraces(deps, snapshot, { isLast: true }, cleanup).catch(() => null);
+    // The note stays where something could not be done, for the next run to do it.
+    if (traces !== null && !traces.incomplete) await forget(folder, snapshot);
     throw e;
   }
+  // Where a copy lacks its manifest, the note makes the next run give it one.
+  if (made.isEverywhere) await forget(folder, snapshot);
+  await sweepAgain(deps, folder, killed, signal);
+  const { result } = made;
+  return { ...result, timings: { ...result.timings, preflight: preflightMs, total: performance.now() - start } };
 }
 
+type Made = { result: BackupResult; isEverywhere: boolean };
 type Run = { run: RunId; snapshot: SnapshotId; before: Preflight };
 
 async function backUp(
@@ -79,7 +85,7 @@ async function backUp(
   options: BackupOptions,
   { run, snapshot, before }: Run,
   signal: AbortSignal,
-): Promise<BackupResult> {
+): Promise<Made> {
   const snapshotStart = performance.now();
   await using spool = await SpoolFile.create(deps.spool, join(deps.cluster, `${snapshot}.spool`));
   const taken = await takeVerified(deps, snapshot, spool, signal);
@@ -112,7 +118,7 @@ async function backUp(
     ...sidecar.missing.map(missingWrap),
   ];
   const end = performance.now();
-  return {
+  const result = {
     complete: missing.length === 0,
     missing,
     manifest,
@@ -125,6 +131,7 @@ async function backUp(
       total: end - snapshotStart,
     },
   };
+  return { result, isEverywhere: published.failures.length === 0 };
 }
 
 function missingWrap(wrap: MissingWrap): { what: string; code: string; message: string } {

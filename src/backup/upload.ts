@@ -6,8 +6,8 @@ import type { OnProgress } from '../core/progress.ts';
 import { type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
 import { wrapsToMetadata } from '../crypt/wrap-metadata.ts';
 import { type ObjectKey, objectKey } from '../store/layout.ts';
-import { matchParts } from '../store/match-parts.ts';
-import type { PartedBody, PutOptions, StoredObject } from '../store/store.ts';
+import { type ExpectedParts, matchParts } from '../store/match-parts.ts';
+import type { PartedBody, PutOptions, Store, StoredObject } from '../store/store.ts';
 import type { Destination, ProofKind } from './options.ts';
 
 export type UploadedCopy = { data: StoredObject; keys: StoredObject; proof: ProofKind };
@@ -43,7 +43,7 @@ export async function uploadCopy(
     ...lock,
     onProgress: (bytes) => options.onProgress({ stage, bytes, totalBytes: what.body.bytes }),
   });
-  const proof = await proveCopy(destination, key, what.body, what.composite, options.prove, signal);
+  const proof = await proveCopy(store, key, what.body, what.composite, options.prove, signal);
   return { data, keys, proof };
 }
 
@@ -51,10 +51,10 @@ export async function uploadCopy(
  * Proves that the store holds exactly `body`: by the length and checksum that the store computed itself, or, where it
  * keeps none or `read` is asked for, by fetching every byte. Rejects with E_STORE_CHECKSUM when it does not.
  */
-async function proveCopy(
-  { store }: Destination,
+export async function proveCopy(
+  store: Store,
   key: ObjectKey,
-  body: PartedBody,
+  body: ExpectedParts,
   composite: string,
   kind: ProofKind,
   signal: AbortSignal,

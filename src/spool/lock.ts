@@ -20,6 +20,7 @@ const STALE_MS = 120_000;
  */
 export async function takeLock(path: string, run: string, now: Date): Promise<AsyncDisposable> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await removeLeftovers(path);
   const mine: Holder = {
     pid: process.pid,
     startTime: processStartTime(process.pid) ?? '',
@@ -57,7 +58,6 @@ export async function takeLock(path: string, run: string, now: Date): Promise<As
   } finally {
     await rm(temporary, { force: true });
   }
-  await removeLeftovers(path);
   const beat = setInterval(() => {
     const time = new Date();
     utimes(path, time, time).catch(() => undefined);
@@ -110,14 +110,18 @@ async function discardStale(path: string, staleText: string, temporary: string):
   await rm(aside, { force: true });
 }
 
-/** What a process that was killed inside {@link takeLock} left beside the lock. Whoever is in there now is left alone. */
+/** What processes that were killed inside {@link takeLock} left beside the lock. Those in it now are left alone. */
 async function removeLeftovers(path: string): Promise<void> {
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(`${basename(path)}.`)) continue;
     const leftover = join(dirname(path), name);
-    const holder = await readHolder(leftover).catch(() => null);
-    if (holder !== null && !(await isAlive(holder.value, leftover).catch(() => true))) {
-      await rm(leftover, { force: true });
+    try {
+      // A lock put aside names its former holder, not who is about to remove it: only its age tells.
+      const holder = name.endsWith('.stale') ? null : await readHolder(leftover).catch(() => null);
+      const isOld = Date.now() - (await stat(leftover)).ctimeMs > STALE_MS;
+      if (holder === null ? isOld : !(await isAlive(holder.value, leftover))) await rm(leftover, { force: true });
+    } catch (e) {
+      if (!isCode(e, 'ENOENT')) throw e;
     }
   }
 }

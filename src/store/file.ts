@@ -10,7 +10,7 @@ import { withFileLock } from './file-lock.ts';
 import { type FileMeta, findFile } from './file-meta.ts';
 import { type FilePaths, HIDDEN, pathsOf, refuseEscape } from './file-paths.ts';
 import { openTmp, publishNew, removeTmp, replaceFile, syncFolder, uploadTime, writeBody } from './file-write.ts';
-import type { ObjectKey } from './layout.ts';
+import { type ObjectKey, PROBE } from './layout.ts';
 import { checkMetadata } from './metadata.ts';
 import type { PartedBody, PutOptions, Store, StoredObject, UnfinishedUpload } from './store.ts';
 
@@ -137,7 +137,7 @@ export class FileStore implements Store {
 
   async probeWrite(prefix: string, { signal }: { signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
-    const paths = pathsOf(this.#root, `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}.probe`);
+    const paths = pathsOf(this.#root, `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}${PROBE}`);
     await this.#guard('probing', prefix, signal, async () => {
       await this.#refuseEscape(paths);
       const { path, handle } = await openTmp(paths.tmp);

@@ -22,7 +22,7 @@ export function objectKey(cluster: ClusterName, kind: ObjectKind, id: SnapshotId
 }
 
 /** `v1/<cluster>/` */
-export function clusterPrefix(cluster: ClusterName): string {
+function clusterPrefix(cluster: ClusterName): string {
   return `${LAYOUT_VERSION}/${cluster}/`;
 }
 
@@ -38,6 +38,14 @@ export function latestKey(cluster: ClusterName): ObjectKey {
 
 /** The recovery commands for whoever finds the bucket, written once. */
 export const README_KEY = `${LAYOUT_VERSION}/README.md` as ObjectKey;
+
+/** How the name of an object begins that proves the right to write, and is removed again at once. */
+export const PROBE = '.probe';
+
+/** Is it one that a killed run left behind? Whoever made it no longer needs it, so anybody may remove it. */
+export function isProbe(key: string): boolean {
+  return key.slice(key.lastIndexOf('/') + 1).startsWith(PROBE);
+}
 
 /** The id in a key of this layout, or null when the key is not exactly the one that {@link objectKey} gives. */
 export function parseObjectKey(cluster: ClusterName, kind: ObjectKind, key: string): SnapshotId | null {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { isError, StrongroomError } from '../core/errors.ts';
 import type { Bytes } from '../core/flow.ts';
-import type { ObjectKey } from './layout.ts';
+import { type ObjectKey, PROBE } from './layout.ts';
 import { checkMetadata } from './metadata.ts';
 import { at, request, type S3Context, s3Context, whereOf } from './s3-context.ts';
 import { download } from './s3-get.ts';
@@ -73,7 +73,7 @@ export class S3Store implements Store {
   }
 
   async probeWrite(prefix: string, { signal }: { signal: AbortSignal }): Promise<void> {
-    const key = `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}.probe-${randomUUID()}` as ObjectKey;
+    const key = `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}${PROBE}-${randomUUID()}` as ObjectKey;
     const upload = await beginUpload(this.#ctx, key, { signal, contentType: 'application/octet-stream' });
     // Not by the caller's signal: what was begun is ended.
     await abortUpload(this.#ctx, upload, AbortSignal.timeout(this.#ctx.requestTimeoutMs));

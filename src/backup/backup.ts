@@ -3,10 +3,9 @@
  * Until the manifest is written nothing is visible; whatever fails before leaves nothing behind.
  */
 import { join } from 'node:path';
-import { archiveRecord } from '../catalogue/archive-record.ts';
 import type { CopyRecord, Manifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { newRunId, newSnapshotId, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import { newRunId, newSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
 import { completeWraps } from '../crypt/complete.ts';
 import { checkRecipients } from '../crypt/policy.ts';
 import { type MissingWrap, type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
@@ -15,11 +14,12 @@ import { SpoolFile } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
 import { compositeSha256 } from '../store/parts.ts';
 import { forget, note, runFolder } from './journal.ts';
+import { buildManifest } from './manifest.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
 import { compareMembers, compareWithPrevious, implausible } from './plausible.ts';
 import { type Preflight, preflight, preflightFailure } from './preflight.ts';
 import { publish } from './publish.ts';
-import { clearTraces, sweepAfterCrash, sweepAgain } from './sweep.ts';
+import { clearAfterPublishing, clearTraces, sweepAfterCrash, sweepAgain } from './sweep.ts';
 import { type Taken, takeVerified } from './take.ts';
 import { type UploadedCopy, uploadCopy } from './upload.ts';
 
@@ -61,29 +61,52 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
 
   await note(folder, run, snapshot);
   let made: Made;
+  let isUnpublished = true;
+  const onPublish = (): void => {
+    isUnpublished = false;
+  };
   try {
-    made = await backUp(deps, options, { run, snapshot, before }, signal);
+    made = await backUp(deps, options, { run, snapshot, before, onPublish }, signal);
   } catch (e) {
     const cleanup = AbortSignal.timeout(CLEANUP_MS);
-    const traces = await clearTraces(deps, snapshot, { isLast: true }, cleanup).catch(() => null);
+    const traces = await clearTraces(deps, snapshot, { isLast: true, isUnpublished }, cleanup).catch(() => null);
     // The note stays where something could not be done, for the next run to do it.
     if (traces !== null && !traces.incomplete) await forget(folder, snapshot);
     throw e;
   }
-  // Where a copy lacks its manifest, the note makes the next run give it one.
-  if (made.isEverywhere) await forget(folder, snapshot);
+  const isClear = made.isStored || (await clearAfter(deps, snapshot, signal));
+  // Where a copy lacks its manifest, the note makes the next run give it one; and remove what could not be removed now.
+  if (made.isEverywhere && isClear) await forget(folder, snapshot);
   await sweepAgain(deps, folder, killed, signal);
   const { result } = made;
   return { ...result, timings: { ...result.timings, preflight: preflightMs, total: performance.now() - start } };
 }
 
-type Made = { result: BackupResult; isEverywhere: boolean };
-type Run = { run: RunId; snapshot: SnapshotId; before: Preflight };
+type Made = {
+  result: BackupResult;
+  /** every destination has a proven copy */
+  isStored: boolean;
+  /** every proven copy has its manifest */
+  isEverywhere: boolean;
+};
+type Run = {
+  run: RunId;
+  snapshot: SnapshotId;
+  before: Preflight;
+  /** called before the first request that could make the snapshot visible */
+  onPublish: () => void;
+};
+
+/** The backup is made: what a failed copy left behind changes nothing of it, however the removal goes. */
+async function clearAfter(deps: BackupDeps, snapshot: SnapshotId, signal: AbortSignal): Promise<boolean> {
+  const cleanup = AbortSignal.any([signal, AbortSignal.timeout(CLEANUP_MS)]);
+  return await clearAfterPublishing(deps, snapshot, cleanup).catch(() => false);
+}
 
 async function backUp(
   deps: BackupDeps,
   options: BackupOptions,
-  { run, snapshot, before }: Run,
+  { run, snapshot, before, onPublish }: Run,
   signal: AbortSignal,
 ): Promise<Made> {
   const snapshotStart = performance.now();
@@ -92,8 +115,9 @@ async function backUp(
   const warnings = await judge(deps, options, taken, before, signal);
   const uploadStart = performance.now();
 
-  const composite = compositeSha256(spool.partSha256);
-  const what = { cluster: deps.cluster, snapshot, sidecar: taken.sidecar, body: spool, composite };
+  const body = await spool.hashParts(signal);
+  const composite = compositeSha256(body.partSha256);
+  const what = { cluster: deps.cluster, snapshot, sidecar: taken.sidecar, body, composite };
   const copies = await Promise.allSettled(
     deps.destinations.map(async (destination) => {
       const { prove, onProgress } = deps;
@@ -106,7 +130,8 @@ async function backUp(
   const sidecar = await repairWraps(deps, taken, holders, snapshot, signal);
 
   const publishStart = performance.now();
-  const manifest = buildManifest(deps, { run, snapshot, taken, spool, composite, records, before, warnings, sidecar });
+  const manifest = buildManifest(deps, { run, snapshot, taken, body, composite, records, before, warnings, sidecar });
+  onPublish();
   const published = await publish(deps, manifest, holders, signal);
   const missing = [
     ...failures.map(({ store, error }) => ({ what: `copy in ${store}`, code: error.code, message: error.message })),
@@ -131,7 +156,7 @@ async function backUp(
       total: end - snapshotStart,
     },
   };
-  return { result, isEverywhere: published.failures.length === 0 };
+  return { result, isStored: failures.length === 0, isEverywhere: published.failures.length === 0 };
 }
 
 function missingWrap(wrap: MissingWrap): { what: string; code: string; message: string } {
@@ -246,63 +271,4 @@ async function repairWraps(
     }),
   );
   return sidecar;
-}
-
-function buildManifest(
-  deps: BackupDeps,
-  run: {
-    run: RunId;
-    snapshot: SnapshotId;
-    taken: Taken;
-    spool: SpoolFile;
-    composite: string;
-    records: CopyRecord[];
-    before: Preflight;
-    warnings: string[];
-    sidecar: Sidecar;
-  },
-): Manifest {
-  const { taken, spool, before, sidecar } = run;
-  return {
-    schema: '1',
-    cluster: deps.cluster,
-    snapshot: run.snapshot,
-    run: run.run,
-    createdAt: snapshotTime(run.snapshot).toISOString(),
-    finishedAt: deps.clock.now().toISOString(),
-    tool: { name: 'strongroom', version: deps.toolVersion },
-    source: {
-      node: taken.node.url,
-      clusterId: taken.node.view.clusterId,
-      product: taken.node.view.product,
-      productVersion: taken.node.view.version,
-    },
-    archive: archiveRecord(taken.report),
-    ciphertext: {
-      format: 'age-v1',
-      bytes: spool.bytes,
-      headerSha256: taken.container.headerSha256,
-      partSize: spool.partBytes,
-      parts: spool.partSha256.length,
-      partSha256: spool.partSha256.map((hash) => Buffer.from(hash).toString('base64')),
-      sha256Composite: run.composite,
-    },
-    keys: {
-      recipient: taken.container.recipient,
-      object: objectKey(deps.cluster, 'keys', run.snapshot),
-      recipients: [...deps.breakGlass],
-      kms: sidecar.wraps.flatMap((wrap) => (wrap.type === 'aws-kms' ? [wrap.keyId] : [])),
-    },
-    destinations: run.records,
-    previous:
-      before.previous === null
-        ? null
-        : {
-            snapshot: before.previous.manifest.snapshot,
-            manifestSha256: before.previous.sha256,
-            index: before.previous.manifest.archive.raft.index,
-          },
-    warnings: run.warnings,
-    signer: { keyId: deps.signer.keyId, alg: deps.signer.alg },
-  };
 }

@@ -70,38 +70,34 @@ export async function sweepAgain(
  *
  * `isLast: false` = a request of the run may still be on its way. The signature is stored before the manifest is sent,
  * so where there is a signature a manifest may come, and it must not find its data gone: then nothing is removed yet.
+ * `isUnpublished` = the caller knows that no manifest was ever sent: a destination that does not answer is then no
+ * reason to leave anything in the others.
  */
 export async function clearTraces(
   deps: SweepDeps,
   snapshot: SnapshotId,
-  { isLast }: { isLast: boolean },
+  { isLast, isUnpublished = false }: { isLast: boolean; isUnpublished?: boolean },
   signal: AbortSignal,
 ): Promise<Traces> {
   const traces: Traces = { snapshot, removed: [], completed: [], published: false, incomplete: false };
   const stores = deps.destinations.map(({ store }) => store);
-  const keyOf = (kind: ObjectKind): ObjectKey => objectKey(deps.cluster, kind, snapshot);
   let isSigned = false;
-  for (const store of stores) {
+  for (const store of isUnpublished ? [] : stores) {
     try {
-      traces.published ||= (await store.head(keyOf('manifests'), { signal })) !== null;
-      isSigned ||= (await store.head(keyOf('sigs'), { signal })) !== null;
+      traces.published ||= (await store.head(objectKey(deps.cluster, 'manifests', snapshot), { signal })) !== null;
+      isSigned ||= (await store.head(objectKey(deps.cluster, 'sigs', snapshot), { signal })) !== null;
     } catch (e) {
       if (!isError(e)) throw e;
       // Not knowing whether it was published, nothing may be removed.
       traces.incomplete = true;
     }
   }
-  const onFailure = (what: string, store: string, e: unknown): void => {
-    signal.throwIfAborted();
-    if (!isError(e)) throw e;
-    if (mayHealSoon(e)) traces.incomplete = true;
-    deps.log.warn({ cluster: deps.cluster, snapshot, store, err: e.toJSON() }, what);
-  };
   if (traces.published) {
     const completed = await completeCopies(deps, snapshot, signal, (store, e) =>
-      onFailure('a copy of a published snapshot could not be completed', store, e),
+      tell(deps, traces, 'a copy of a published snapshot could not be completed', store, e, signal),
     );
     traces.completed.push(...completed);
+    await clearFailedCopies(deps, traces, signal);
     return traces;
   }
   if (traces.incomplete) return traces;
@@ -109,16 +105,69 @@ export async function clearTraces(
     traces.incomplete = true;
     return traces;
   }
-  for (const store of stores) {
-    try {
-      for (const kind of KINDS) await abortUploads(store, keyOf(kind), traces, signal);
-      for (const kind of ORPHANS) await removeObject(store, keyOf(kind), traces, signal);
-    } catch (e) {
-      // Without delete rights, or under an object lock, an orphan without manifest stays: never listed, never restored.
-      onFailure('an orphan could not be removed', store.name, e);
-    }
-  }
+  await removeFrom(deps, stores, traces, signal);
   return traces;
+}
+
+/**
+ * Removes what a failed upload left in destinations that the published manifest names as missing. True when nothing of
+ * it is left there.
+ */
+export async function clearAfterPublishing(
+  deps: SweepDeps,
+  snapshot: SnapshotId,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const traces: Traces = { snapshot, removed: [], completed: [], published: true, incomplete: false };
+  await clearFailedCopies(deps, traces, signal);
+  return !traces.incomplete;
+}
+
+async function clearFailedCopies(deps: SweepDeps, traces: Traces, signal: AbortSignal): Promise<void> {
+  try {
+    const { manifest } = await deps.catalogue.read(traces.snapshot, signal);
+    const missing = manifest.destinations.flatMap(({ name, status }) => (status === 'missing' ? [name] : []));
+    const stores = deps.destinations.flatMap(({ store }) => (missing.includes(store.name) ? [store] : []));
+    await removeFrom(deps, stores, traces, signal);
+  } catch (e) {
+    tell(deps, traces, 'the manifest of a published snapshot could not be read', 'every destination', e, signal);
+  }
+}
+
+/** All stores at once: one that hangs must not use up the time of the others. One that has a manifest is left alone. */
+async function removeFrom(
+  deps: SweepDeps,
+  stores: readonly Store[],
+  traces: Traces,
+  signal: AbortSignal,
+): Promise<void> {
+  const keyOf = (kind: ObjectKind): ObjectKey => objectKey(deps.cluster, kind, traces.snapshot);
+  await Promise.all(
+    stores.map(async (store) => {
+      try {
+        if ((await store.head(keyOf('manifests'), { signal })) !== null) return;
+        for (const kind of KINDS) await abortUploads(store, keyOf(kind), traces, signal);
+        for (const kind of ORPHANS) await removeObject(store, keyOf(kind), traces, signal);
+      } catch (e) {
+        // Without delete rights, or under an object lock, an orphan without manifest stays: never listed, never restored.
+        tell(deps, traces, 'an orphan could not be removed', store.name, e, signal);
+      }
+    }),
+  );
+}
+
+function tell(
+  { cluster, log }: SweepDeps,
+  traces: Traces,
+  what: string,
+  store: string,
+  e: unknown,
+  signal: AbortSignal,
+): void {
+  signal.throwIfAborted();
+  if (!isError(e)) throw e;
+  if (mayHealSoon(e)) traces.incomplete = true;
+  log.warn({ cluster, snapshot: traces.snapshot, store, err: e.toJSON() }, what);
 }
 
 /** Also true of bytes that differ, but what differs today will differ tomorrow. */

@@ -18,12 +18,23 @@ export type SpoolOptions = {
   reserveBytes: number;
 };
 
-/** Length of a part and of the buffers that carry one: S3's 10,000 parts then reach 156 GiB. */
-export const PART_BYTES = 16 * 2 ** 20;
+/** Length of a part: S3's 10,000 parts then reach 78 GiB, and few enough bytes are in memory at once. */
+export const PART_BYTES = 8 * 2 ** 20;
 
-/** Two parts on their way to disk and hash while a third fills: the smallest number that never idles. */
-const PARTS_IN_FLIGHT = 2;
+/** What goes to disk in one call; while one such buffer is written, the other fills. */
+const WRITE_BYTES = 2 ** 20;
 const READ_BYTES = 256 * 1024;
+/** Parts hashed at the same time, each on a thread of Node's pool. */
+const HASHERS = 2;
+
+/** What was spooled, for uploads: it can be read again from any offset, as long as the file is not disposed of. */
+export type SpooledBody = {
+  bytes: number;
+  partBytes: number;
+  /** SHA-256 of every part, in order */
+  partSha256: readonly Uint8Array[];
+  read(start: number, end: number): Bytes;
+};
 
 /** Rejects with E_SPACE when the spool's disk cannot take `needed` bytes and keep its reserve. */
 export async function checkRoom(options: SpoolOptions, needed: number): Promise<{ freeBytes: number }> {
@@ -50,12 +61,10 @@ export async function checkRoom(options: SpoolOptions, needed: number): Promise<
   return { freeBytes };
 }
 
-/** One spooled object. It keeps its file open; disposing closes and removes it. Also a body that can be uploaded. */
+/** One spooled object. It keeps its file open; disposing closes and removes it. */
 export class SpoolFile implements AsyncDisposable {
   readonly path: string;
-  readonly partBytes = PART_BYTES;
   #bytes = 0;
-  #partSha256: Uint8Array[] = [];
   readonly #handle: FileHandle;
   readonly #options: SpoolOptions;
 
@@ -80,39 +89,24 @@ export class SpoolFile implements AsyncDisposable {
     return this.#bytes;
   }
 
-  /** SHA-256 of every part, in order. */
-  get partSha256(): readonly Uint8Array[] {
-    return this.#partSha256;
-  }
-
-  /** Takes a stream to its end and hashes each part on the way, on another thread. Can be called again: it starts anew. */
+  /** Takes a stream to its end, as fast as the disk does. Can be called again: it starts anew. */
   readonly write: Sink<{ bytes: number }> = async (source: Bytes) => {
     this.#bytes = 0;
-    this.#partSha256 = [];
     await this.#handle.truncate(0);
-    const digests: Promise<Uint8Array>[] = [];
-    const inFlight: Promise<void>[] = [];
-    const idle: Buffer<ArrayBuffer>[] = [];
-    let buffer = Buffer.allocUnsafeSlow(PART_BYTES);
+    let filling = Buffer.allocUnsafeSlow(WRITE_BYTES);
+    let writing = Buffer.allocUnsafeSlow(WRITE_BYTES);
+    let pending: Promise<void> = Promise.resolve();
     let filled = 0;
     let offset = 0;
 
     const flush = async (): Promise<void> => {
-      const full = buffer;
-      const part = full.subarray(0, filled);
-      const at = offset;
-      const digest = crypto.subtle.digest('SHA-256', part).then((d) => new Uint8Array(d));
-      digests.push(digest);
-      const done = Promise.all([this.#writeAll(part, at), digest]).then(() => {
-        idle.push(full);
-      });
-      // Awaited below in order; a failure meanwhile must not count as unhandled.
-      done.catch(() => undefined);
-      inFlight.push(done);
+      await pending;
+      [filling, writing] = [writing, filling];
+      pending = this.#writeAll(writing.subarray(0, filled), offset);
+      // Awaited before the next write; a failure meanwhile must not count as unhandled.
+      pending.catch(() => undefined);
       offset += filled;
       filled = 0;
-      if (inFlight.length >= PARTS_IN_FLIGHT) await inFlight.shift();
-      buffer = idle.pop() ?? Buffer.allocUnsafeSlow(PART_BYTES);
     };
 
     try {
@@ -124,33 +118,53 @@ export class SpoolFile implements AsyncDisposable {
             retryable: false,
           });
         }
-        let from = 0;
-        while (from < chunk.byteLength) {
-          const n = Math.min(chunk.byteLength - from, PART_BYTES - filled);
-          buffer.set(chunk.subarray(from, from + n), filled);
+        for (let from = 0; from < chunk.byteLength; ) {
+          const n = Math.min(chunk.byteLength - from, WRITE_BYTES - filled);
+          filling.set(chunk.subarray(from, from + n), filled);
           filled += n;
           from += n;
-          if (filled === PART_BYTES) await flush();
+          if (filled === WRITE_BYTES) await flush();
         }
       }
       if (filled > 0) await flush();
     } finally {
-      await Promise.allSettled(inFlight);
+      await Promise.allSettled([pending]);
     }
-    await Promise.all(inFlight);
-    this.#partSha256 = await Promise.all(digests);
+    await pending;
     this.#bytes = offset;
     return { bytes: offset };
   };
+
+  /**
+   * Hashes every part of what was written, once for all destinations. Not while it is written: whoever feeds the spool is
+   * waited for by a cluster, and SHA-256 is the costliest thing on the way (about 200 MB/s per core without hardware help).
+   */
+  async hashParts(signal: AbortSignal): Promise<SpooledBody> {
+    const bytes = this.#bytes;
+    const starts = Array.from({ length: Math.ceil(bytes / PART_BYTES) }, (_, i) => i * PART_BYTES);
+    const partSha256: Uint8Array[] = [];
+    let next = 0;
+    const hasher = async (): Promise<void> => {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(PART_BYTES, bytes));
+      for (let i = next++; i < starts.length; i = next++) {
+        signal.throwIfAborted();
+        const start = i * PART_BYTES;
+        const part = buffer.subarray(0, Math.min(PART_BYTES, bytes - start));
+        await this.#readAll(part, start);
+        partSha256[i] = new Uint8Array(await crypto.subtle.digest('SHA-256', part));
+      }
+    };
+    await Promise.all(Array.from({ length: HASHERS }, hasher));
+    return { bytes, partBytes: PART_BYTES, partSha256, read: (start, end) => this.read(start, end) };
+  }
 
   /** The bytes from `start` up to, not including, `end`. Rejects with E_BUG when the file is shorter. */
   async *read(start: number, end: number): AsyncGenerator<Uint8Array> {
     for (let at = start; at < end; ) {
       const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.byteLength, at);
-      if (bytesRead === 0) throw new StrongroomError('E_BUG', `the spool file ends at byte ${at}, before ${end}`);
-      yield buffer.subarray(0, bytesRead);
-      at += bytesRead;
+      await this.#readAll(buffer, at);
+      yield buffer;
+      at += buffer.byteLength;
     }
   }
 
@@ -158,6 +172,14 @@ export class SpoolFile implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#handle.close();
     await rm(this.path, { force: true });
+  }
+
+  async #readAll(into: Uint8Array, position: number): Promise<void> {
+    for (let read = 0; read < into.byteLength; ) {
+      const { bytesRead } = await this.#handle.read(into, read, into.byteLength - read, position + read);
+      if (bytesRead === 0) throw new StrongroomError('E_BUG', `the spool file ends at byte ${position + read}`);
+      read += bytesRead;
+    }
   }
 
   async #writeAll(part: Uint8Array, position: number): Promise<void> {

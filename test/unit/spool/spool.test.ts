@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { collect } from '../../../src/core/flow.ts';
 import { checkRoom, PART_BYTES, SpoolFile, type SpoolOptions } from '../../../src/spool/spool.ts';
 
+const never = new AbortController().signal;
 let directory: string;
 let options: SpoolOptions;
 beforeAll(async () => {
@@ -33,7 +34,9 @@ describe('spool file', () => {
           .update(bytes.subarray(i * PART_BYTES, (i + 1) * PART_BYTES))
           .digest('hex'),
       );
-      expect(spool.partSha256.map((hash) => Buffer.from(hash).toString('hex'))).toEqual(parts);
+      const body = await spool.hashParts(never);
+      expect(body.partSha256.map((hash) => Buffer.from(hash).toString('hex'))).toEqual(parts);
+      expect(body).toMatchObject({ bytes: length, partBytes: PART_BYTES });
       const from = Math.floor(length / 3);
       expect(Buffer.compare(await collect(spool.read(from, length), length), bytes.subarray(from))).toBe(0);
     },

@@ -147,7 +147,7 @@ describe('an answer to an install', () => {
     await write('still here');
     const before = await installs();
     using swallowed = proxy.rule({ method: 'POST', path: /snapshot/, fault: { kind: 'answer', status: 204 } });
-    const result = await restore(app.configFile, '--timeout', '9s');
+    const result = await restore(app.configFile, '--timeout', '8s');
     expect(swallowed.hits).toBe(1);
     expect(result).toMatchObject({ code: 13, stdout: '' });
     const failure = failureOf(result);
@@ -163,7 +163,7 @@ describe('an answer to an install', () => {
     before.rule({ method: 'POST', path: /snapshot-force/, fault: { kind: 'answer', status: 204 } });
     const config = await world.config([before.url], {}, 'fresh.yaml');
     const token = await world.write('fresh-token', fresh.rootToken);
-    const result = await restore(config, '--timeout', '9s', '--target-token', `file:${token}`);
+    const result = await restore(config, '--timeout', '8s', '--target-token', `file:${token}`);
     expect(result).toMatchObject({ code: 20, stdout: '' });
     const failure = failureOf(result);
     expect(failure.code).toBe('E_INSTALL_UNKNOWN');

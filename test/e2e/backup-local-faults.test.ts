@@ -158,7 +158,10 @@ describe('a signal', () => {
     await wire.set({ kind: 'throttle', bytesPerSecond: 300_000, direction: 'up' });
     const before = await stored();
     const running = startCli(['backup', '--json', '--config', configFile], { env });
-    await until('the upload is under way', async () => ((await stored()).uploads.length > 0 ? true : undefined));
+    // Not the upload by which preflight tries its rights.
+    await until('the upload of the data is under way', async () =>
+      (await inBucket(s3, bucket)).uploads.some((key) => key.endsWith('.snap.age')) ? true : undefined,
+    );
     running.child.kill(signal);
     const result = await running.finished;
     expect(result).toMatchObject({ code: 130, stdout: '' });

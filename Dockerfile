@@ -19,4 +19,5 @@ COPY --from=build /app/dist ./dist
 RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/strongroom
 USER 65532:65532
 ENV XDG_STATE_HOME=/var/lib/strongroom
-ENTRYPOINT ["node", "/app/dist/src/main.js"]
+# The flag is that of the first line of src/main.ts.
+ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/dist/src/main.js"]

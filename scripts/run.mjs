@@ -9,13 +9,15 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const modules = join(root, 'node_modules');
+// As in the first line of src/main.ts, which says why.
+const SMALL_NURSERY = '--max-semi-space-size=1';
 const OLDEST_NODE = 20;
 const NODE_OF_JOBS = 24;
 const PROJECTS = ['unit', 'integration', 'e2e'];
 
 const JOBS = {
   quickstart: (args) => script('scripts/quickstart.ts', args),
-  strongroom: (args) => script('src/main.ts', args, { cwd: whereTyped() }),
+  strongroom: (args) => script('src/main.ts', args, { cwd: whereTyped(), nodeArgs: [SMALL_NURSERY] }),
   bench: (args) => script('scripts/bench.ts', args),
   test: runTests,
   check: runChecks,
@@ -79,9 +81,9 @@ function nodeOfJobs() {
   );
 }
 
-function script(file, args, options) {
+function script(file, args, { nodeArgs = [], ...options } = {}) {
   if (!existsSync(join(root, file))) throw new Refusal(`${file} is not in this checkout: restore it with git`);
-  return run(nodeOfJobs(), [join(root, file), ...args], options);
+  return run(nodeOfJobs(), [...nodeArgs, join(root, file), ...args], options);
 }
 
 /** `npm run` moves to the top of the project; paths on the command line were typed elsewhere. */

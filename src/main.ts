@@ -1,4 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=1
+// A small nursery: what a stream leaves behind are small wrappers of large buffers, and a nursery of 16 MiB keeps many of
+// them alive. Measured: no more CPU, 50 MiB less at the peak of a backup.
 /** The bin: argv to the CLI, signals to one AbortController, errors to exit codes. Only this file ends the process. */
 import { enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';

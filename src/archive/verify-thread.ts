@@ -13,6 +13,9 @@ const WORKER = new URL(`./verify-worker${import.meta.url.endsWith('.ts') ? '.ts'
 
 export type ThreadOptions = Pick<ReadOptions, 'requireSealedSums' | 'hashArchive'> & { signal: AbortSignal };
 
+// Its garbage is many small wrappers of large buffers: a small nursery is emptied before they add up to megabytes.
+const THREAD_LIMITS = { maxYoungGenerationSizeMb: 4 };
+
 export class ThreadedReader {
   readonly #worker: Worker;
   readonly #signal: AbortSignal;
@@ -31,7 +34,7 @@ export class ThreadedReader {
     this.#signal = signal;
     const workerData = { memory: this.#memory, options: { requireSealedSums, hashArchive } };
     // The thread needs nothing of the environment, and the parent's flags may be unfit for it.
-    this.#worker = new Worker(WORKER, { workerData, env: {}, execArgv: [] });
+    this.#worker = new Worker(WORKER, { workerData, env: {}, execArgv: [], resourceLimits: THREAD_LIMITS });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (e) =>
       this.#fail(new StrongroomError('E_BUG', 'the verifying thread crashed', { cause: e })),

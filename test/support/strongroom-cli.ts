@@ -23,7 +23,7 @@ export type RunningCli = { child: ChildProcess; pid: number; finished: Promise<C
 
 /** Starts it and does not wait. Whoever starts it awaits `finished`. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), MAIN, ...args], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=1', ...(options.nodeArgs ?? []), MAIN, ...args], {
     env: { ...baseEnv(), ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ['pipe', 'pipe', 'pipe'],

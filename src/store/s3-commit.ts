@@ -123,7 +123,7 @@ async function withdrawn(
 ): Promise<StrongroomError> {
   const { left, cause } = await withdraw(ctx, c, done.versionId);
   return new StrongroomError(code, `${phrase(c.where)}: ${why}${left}`, {
-    hint: 'run strongroom doctor on this destination: it probes checksums and object lock',
+    hint: 'if it happens again, this store computes other checksums: set `checksum: crc32` or `checksum: none` for it, with `prove: read`',
     retryable: false,
     details: { destination: c.where.destination, key: c.key },
     cause,

@@ -141,7 +141,7 @@ const pastEnd: Meaning = { code: 'E_PRECONDITION', why: 'the range begins behind
 const notImplemented: Reading = (failure) => ({
   code: 'E_PRECONDITION',
   why: `the destination cannot do what was asked${quote(failure.message)}`,
-  hint: 'strongroom doctor probes what it can do; switch that off in the config',
+  hint: 'this store does not know the request: switch `objectLock`, `sse`, `tags` or `checksum` off for it in the config',
 });
 const invalid: Reading = (failure, where) => {
   if (/object.?lock/i.test(failure.message)) {

@@ -12,7 +12,6 @@ const target: TargetState = {
   version: '2.6.2',
   sealType: 'shamir',
   threshold: 2,
-  shares: 3,
   raftAppliedIndex: 120,
 };
 const report = {

@@ -14,7 +14,7 @@ const sse = z.discriminatedUnion('type', [
   }),
 ]);
 
-export const s3Destination = z.strictObject({
+const s3Destination = z.strictObject({
   type: z.literal('s3').describe('S3 or a compatible store'),
   bucket: z
     .string()
@@ -68,7 +68,7 @@ export const s3Destination = z.strictObject({
     .describe('tags on every object, at most ten'),
 });
 
-export const directoryDestination = z.strictObject({
+const directoryDestination = z.strictObject({
   type: z.literal('directory').describe('a folder, such as a mounted file system'),
   path: path().describe("the folder; relative to the config file's"),
 });

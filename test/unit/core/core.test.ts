@@ -98,7 +98,7 @@ describe('secrets', () => {
     const secret = new Secret('hvs.planted');
     const shown = [
       String(secret),
-      `${secret}`,
+      `${String(secret)}`,
       JSON.stringify({ secret }),
       inspect({ deep: { secret } }),
       inspect(secret),

@@ -32,15 +32,15 @@ export async function promptSecret(host: Terminal, question: string): Promise<Se
       hint: 'run it in a terminal, or give the value by a file',
     });
   }
-  host.stderr.write(`${question} (not shown): `);
   const silence = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const answer = await ask(host, '', silence);
+  // Whoever sees the question types, or pastes, at once: by then the terminal must not echo any more.
+  const answer = await ask(host, '', silence, () => host.stderr.write(`${question} (not shown): `));
   host.stderr.write('\n');
   if (answer === '') throw new StrongroomError('E_PRECONDITION', `nothing was typed for ${question}`);
   return new Secret(answer);
 }
 
-function ask(host: Terminal, question: string, output: Writable): Promise<string> {
+function ask(host: Terminal, question: string, output: Writable, whenSilent = (): unknown => null): Promise<string> {
   const { stdin, signal } = host;
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
@@ -56,6 +56,7 @@ function ask(host: Terminal, question: string, output: Writable): Promise<string
     // A terminal in raw mode turns Ctrl-C into a key: no signal reaches the process.
     lines.once('SIGINT', () => end(() => reject(new StrongroomError('E_INTERRUPTED', 'stopped at a question'))));
     lines.once('close', () => end(() => reject(new StrongroomError('E_CONFIRMATION', 'no answer: the input ended'))));
+    whenSilent();
     lines.setPrompt(question);
     lines.prompt();
   });

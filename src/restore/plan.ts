@@ -93,7 +93,7 @@ function refuseMisfit(target: TargetState, report: ArchiveReport): void {
     throw new StrongroomError(
       'E_PRECONDITION',
       `the snapshot's seal is ${report.seal.type}, the target's is ${target.sealType}: it would end sealed`,
-      { hint: `give the target a ${report.seal.type} seal (with access to the same key), start it again, and repeat` },
+      { hint: rightSeal(report.seal) },
     );
   }
   if (report.seal.type === 'shamir' && target.threshold < report.seal.threshold) {
@@ -105,6 +105,15 @@ function refuseMisfit(target: TargetState, report: ArchiveReport): void {
       },
     );
   }
+}
+
+/** Changing the stanza of a node that is initialised would be a seal migration: a fresh target is set up again. */
+function rightSeal({ type, shares, threshold, keyIds }: ArchiveReport['seal']): string {
+  const how =
+    type === 'shamir'
+      ? `without a seal stanza, initialised with -key-shares=${shares} -key-threshold=${threshold}`
+      : `with seal "${type}" and access to ${keyIds.length === 0 ? 'the key of the source' : keyIds.join(' and ')}`;
+  return `set up the fresh target again, empty, ${how}; then repeat`;
 }
 
 function forceReason(same: boolean, unsealed: boolean, source: string | null, target: string | null): string {

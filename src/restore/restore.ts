@@ -88,7 +88,7 @@ export async function restore(
     raftIndex: source.report.raft.index,
     plan,
     proof,
-    warnings: [...source.warnings, ...(await afterwards(restored, plan, signal))],
+    warnings: [...source.warnings, ...(await afterwards(deps, restored, plan, signal))],
     timings: {
       fetch: fetched - start,
       install: installed - fetched,
@@ -183,12 +183,23 @@ async function settleAndProve(
  * Standbys of OpenBao keep the old mount table until they start anew, and a node that stayed unsealed keeps raft's old TLS
  * keys. Seen on 2.6.2 and 2.7.2: a restarted or joining node and it do not understand each other ("tls: unrecognized name").
  */
-async function afterwards(node: ActiveNode, plan: RestorePlan, signal: AbortSignal): Promise<string[]> {
-  if (node.view.product !== 'openbao') return [];
-  if ((await memberCount(node, signal)) === 1)
+async function afterwards(
+  deps: RestoreDeps,
+  node: ActiveNode,
+  plan: RestorePlan,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const { nodes } = await deps.restored.survey(signal);
+  const sealed = nodes.filter(({ state }) => state === 'sealed').map(({ url }) => `${url} is sealed: unseal it`);
+  if (node.view.product !== 'openbao') return sealed;
+  if ((await memberCount(node, signal)) === 1) {
     return plan.force ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : [];
+  }
   const last = plan.force ? ', and the active node last' : '';
-  return [`OpenBao nodes keep parts of the old state in memory: restart every standby${last}, before clients use them`];
+  return [
+    ...sealed,
+    `OpenBao nodes keep parts of the old state in memory: restart every standby${last}, before clients use them`,
+  ];
 }
 
 /** null = the login may not know: no reason to fail a restore that is proven. */

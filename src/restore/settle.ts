@@ -23,7 +23,7 @@ export type Expected = {
   clusterIdBefore: string | null;
   sealType: string;
   threshold: number;
-  /** of the plan: 0 = the nodes keep their keys, and whoever is sealed was so before */
+  /** of the plan: 0 = the nodes keep their keys */
   sharesNeeded: number;
 };
 
@@ -50,10 +50,10 @@ export async function settle(
     last = describeNodes(view);
     deps.onProgress({ stage: 'settle', message: last });
     const serving = view.nodes.find(({ state, isSelf }) => state === 'active' && isSelf);
-    if (expect.sealType === 'shamir' && (expect.sharesNeeded > 0 || serving === undefined)) {
+    if (performance.now() - wait.since < QUIET_MS) continue;
+    if (expect.sealType === 'shamir' && (shares.length > 0 || isLocked(view, expect))) {
       await unsealAll(deps, view, shares, expect.threshold, signal);
     }
-    if (performance.now() - wait.since < QUIET_MS) continue;
     if (serving !== undefined && !isSource(expect, serving.clusterId)) {
       // Not yet, or never: a login there would be one into the cluster of before.
       last = `${serving.url} is active with cluster id ${serving.clusterId ?? 'unknown'}, the snapshot has ${expect.clusterId}`;
@@ -77,6 +77,12 @@ export async function settle(
       hint: 'look at the log of the active node for "restored user snapshot" and at the seal of each node before trying again',
     },
   );
+}
+
+/** Is it time to ask for shares? A node that was sealed before the restore is no reason, while others keep their keys. */
+function isLocked({ nodes }: ClusterView, { sharesNeeded }: Expected): boolean {
+  if (sharesNeeded > 0) return !nodes.some(({ state, isSelf }) => state === 'active' && isSelf);
+  return nodes.every(({ state }) => state === 'sealed' || state === 'unreachable');
 }
 
 function isSource(expect: Expected, clusterId: string | null): boolean {

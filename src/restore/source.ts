@@ -79,13 +79,14 @@ async function openStored(
 ): Promise<RestoreSource> {
   const { manifest } = found;
   const snapshot = manifest.snapshot as SnapshotId;
+  const stores = deadLast(deps.stores, found);
   await checkRoom(deps.spool, manifest.ciphertext.bytes);
   await using stack = new AsyncDisposableStack();
   const spool = stack.use(
     await SpoolFile.create(deps.spool, join(deps.cluster, `restore-${snapshot}-${process.pid}.spool`)),
   );
-  const from = await download(deps, manifest, snapshot, spool, signal);
-  const opened = await openIdentity(deps, snapshot, manifest.keys.recipient, signal);
+  const from = await download({ ...deps, stores }, manifest, snapshot, spool, signal);
+  const opened = await openIdentity({ ...deps, stores }, snapshot, manifest.keys.recipient, signal);
   const { headerSha256 } = manifest.ciphertext;
   const decrypted = (): Bytes => decrypt(opened.identities, { headerSha256 })(spool.read(0, spool.bytes));
 
@@ -106,6 +107,12 @@ async function openStored(
     warnings: [...warnings, ...found.refused.map((r) => `${r.destination}: ${r.error.message}`)],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A store that did not even give its manifest costs a minute of tries for each object it is asked for. */
+function deadLast(stores: readonly Store[], { refused }: VerifiedManifest): Store[] {
+  const dead = refused.filter(({ error }) => error.code === 'E_STORE_UNREACHABLE').map((r) => r.destination);
+  return stores.toSorted((a, b) => Number(dead.includes(a.name)) - Number(dead.includes(b.name)));
 }
 
 /** Fetches the data object from the first store whose bytes are those that were signed. */
@@ -174,16 +181,41 @@ async function openFile(path: string, signal: AbortSignal): Promise<RestoreSourc
       cause: e,
     });
   });
-  const read = (again: AbortSignal): Bytes => createReadStream(path, { signal: again });
-  const report = await readArchive(read(signal), { requireSealedSums: false });
+  // A pipe can be read once, and what is installed must have been verified before.
+  if (!info.isFile()) throw new StrongroomError('E_SNAPSHOT_FORMAT', `${path} is not a file, so it is no archive`);
+  const report = await readArchive(readFile(path, signal), { requireSealedSums: false });
   return {
     label: `file ${path}`,
     manifest: null,
     report,
     bytes: info.size,
     openedWith: 'plain file',
-    plain: (again) => verifyArchive({ signal: again, requireSealedSums: false }).stage(read(again)),
+    plain: (again) => sameArchive(path, report, again),
     warnings: [`${path} is not signed: that it is whole was checked, where it comes from cannot be`],
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+async function* readFile(path: string, signal: AbortSignal): Bytes {
+  try {
+    yield* createReadStream(path, { signal });
+  } catch (e) {
+    signal.throwIfAborted();
+    throw new StrongroomError('E_SNAPSHOT_FORMAT', `${path} cannot be read to its end`, { cause: e });
+  }
+}
+
+/** Verified again, and held against what the plan was made of: somebody may put another file there meanwhile. */
+async function* sameArchive(path: string, report: ArchiveReport, signal: AbortSignal): Bytes {
+  const changed = (): StrongroomError =>
+    new StrongroomError('E_SNAPSHOT_CHECKSUM', `${path} is not the file that was verified any more`, {
+      hint: 'restore from a copy that nobody writes to',
+      retryable: false,
+    });
+  // Its length was announced to the server: that of another file would end in a broken request.
+  if ((await stat(path)).size !== report.bytes) throw changed();
+  const verify = verifyArchive({ signal, requireSealedSums: false });
+  yield* verify.stage(readFile(path, signal));
+  const now = await verify.report;
+  if (JSON.stringify(now.members) !== JSON.stringify(report.members)) throw changed();
 }

@@ -6,7 +6,7 @@ import { GetObjectCommand, type GetObjectCommandOutput } from '@aws-sdk/client-s
 import { StrongroomError } from '../core/errors.ts';
 import type { Bytes } from '../core/flow.ts';
 import type { ObjectKey } from './layout.ts';
-import { at, request, type S3Context, whereOf } from './s3-context.ts';
+import { at, type S3Context, sendOnce, whereOf } from './s3-context.ts';
 import { translate } from './s3-errors.ts';
 import { lookFor } from './s3-head.ts';
 import { phrase, type Where } from './s3-where.ts';
@@ -106,7 +106,12 @@ async function open(
     ...(progress.etag === undefined ? {} : { IfMatch: progress.etag }),
     ...(isRanged || ctx.options.checksum === 'none' ? {} : { ChecksumMode: 'ENABLED' as const }),
   };
-  return request(ctx, where, signal, (abortSignal) => ctx.client.send(new GetObjectCommand(input), { abortSignal }));
+  // Once: whoever reads on tries again, and tries of tries would be twenty-five.
+  const answer = await sendOnce(where, ctx.requestTimeoutMs, signal, (abortSignal) =>
+    ctx.client.send(new GetObjectCommand(input), { abortSignal }),
+  );
+  ctx.seenBucketAt = performance.now();
+  return answer;
 }
 
 /** Takes over what the first answer says of the object, and refuses an answer about other bytes. */

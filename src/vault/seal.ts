@@ -80,6 +80,12 @@ const WHY: readonly (readonly [RegExp, string, string])[] = [
     'remove the seal stanza, restart the node, and unseal with the shares of the source',
   ],
   [
+    // OpenBao 2.6 and 2.7 say this to shares of another Shamir cluster, and the same to any shares for auto-seal data.
+    /unable to retrieve stored keys.*message authentication failed/,
+    'the shares do not open the root key in its data',
+    'give the shares of the cluster that the data are of, from before or after its last rekey; data of an auto-seal cluster open with that seal in the config alone',
+  ],
+  [
     /unable to retrieve stored keys/,
     'the data are of an auto-seal cluster, and the node has no such seal',
     'configure the seal that the snapshot was taken under, and start the node: it opens by itself',

@@ -31,7 +31,10 @@ export const run: Run<RestoreFlags> = async function (flags) {
     {
       targetToken:
         flags.targetToken === undefined ? null : await readReference(flags.targetToken, this, '--target-token'),
-      nextShare: shares.next,
+      nextShare: (need) => {
+        progress[Symbol.dispose]();
+        return shares.next(need);
+      },
     },
     this.signal,
   );

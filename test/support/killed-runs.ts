@@ -98,24 +98,34 @@ export class KilledRuns implements AsyncDisposable {
     return held;
   }
 
+  /** A snapshot whose run ended well has proven it: {@link KilledRuns.badSights} need not open it again. */
+  trust(snapshot: string): void {
+    this.#verified.add(snapshot as SnapshotId);
+  }
+
   /**
    * One line for everything visible that is not good: a manifest that the catalogue refuses, or that lacks its signature,
-   * keys or data, or whose copies do not read back. Each snapshot is read once, or `again`. Empty is the proof.
+   * keys or data, or whose copies do not read back. New snapshots are decrypted and read to their last record; with `all`
+   * every byte of every one is held against its manifest instead. Empty is the proof.
    */
-  async badSights({ again = false } = {}): Promise<string[]> {
+  async badSights({ all = false } = {}): Promise<string[]> {
     const bad: string[] = [];
     await using app = await openApp(this.direct);
-    const deps = await app.snapshotDeps(CLUSTER, never);
+    const opened = await app.snapshotDeps(CLUSTER, never);
+    const deps = all ? { ...opened, identities: [] } : opened;
     const { entries, failures } = await deps.catalogue.list(never);
     bad.push(...failures.map(({ message }) => message));
     for (const { snapshot } of entries) {
-      if (this.#verified.has(snapshot) && !again) continue;
+      if (this.#verified.has(snapshot) && !all) continue;
       const { manifest, refused } = await deps.catalogue.read(snapshot, never);
       // A destination that has no manifest yet is not bad; one that is refused is.
       bad.push(...refused.filter(({ error }) => error.code !== 'E_NOT_FOUND').map(({ error }) => error.message));
       const { copies } = await verifySnapshot(deps, manifest, never);
+      if (copies.length !== 2) bad.push(`${snapshot} has ${copies.length} copies`);
       for (const { destination, level, error } of copies) {
-        if (level !== 'archive') bad.push(`${snapshot} in ${destination}: ${level} ${error?.message ?? ''}`);
+        if (level !== (all ? 'ciphertext' : 'archive')) {
+          bad.push(`${snapshot} in ${destination}: ${level} ${error?.message ?? ''}`);
+        }
       }
       this.#verified.add(snapshot);
     }

@@ -3,7 +3,7 @@
  * 11-byte big-endian counter and a flag that is 1 in the last chunk. On node:crypto, because the library's own payload code
  * in plain JavaScript reaches 52 MB/s.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto';
 import { StrongroomError } from '../core/errors.ts';
 import type { Bytes, Stage } from '../core/flow.ts';
 
@@ -56,7 +56,7 @@ export class PayloadDecrypter {
   readonly #fileKey: Uint8Array;
   readonly #nonce = Buffer.alloc(NONCE);
   #nonceUsed = 0;
-  #key: Buffer | undefined;
+  #key: KeyObject | undefined;
   readonly #pending = Buffer.allocUnsafe(SEALED);
   #used = 0;
   #counter = 0;
@@ -109,7 +109,7 @@ export class PayloadDecrypter {
   }
 
   /** Throws. A full chunk that is authentic, and only not where the file may end or go on, is given out before that. */
-  *#refuse(key: Buffer, chunk: Buffer, isLast: boolean): Generator<Uint8Array> {
+  *#refuse(key: KeyObject, chunk: Buffer, isLast: boolean): Generator<Uint8Array> {
     const number = this.#counter + 1;
     const plain = chunk.byteLength === SEALED ? open(key, this.#counter, !isLast, chunk) : null;
     if (plain === null) throw refused(this.#diagnose(key, chunk, isLast));
@@ -128,7 +128,7 @@ export class PayloadDecrypter {
   }
 
   /** Why a chunk did not authenticate: its counter is in its nonce, so the place where it belongs can be found by trying. */
-  #diagnose(key: Buffer, chunk: Buffer, isLast: boolean): string {
+  #diagnose(key: KeyObject, chunk: Buffer, isLast: boolean): string {
     const n = this.#counter;
     for (let other = Math.max(0, n - SEARCH); other <= n + SEARCH; other += 1) {
       if (other === n) continue;
@@ -143,8 +143,9 @@ export class PayloadDecrypter {
   }
 }
 
-function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): Buffer {
-  return Buffer.from(hkdfSync('sha256', fileKey, nonce, 'payload', 32));
+/** As an object: raw bytes would be made into one for every chunk, which costs a third of the speed. */
+function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): KeyObject {
+  return createSecretKey(Buffer.from(hkdfSync('sha256', fileKey, nonce, 'payload', 32)));
 }
 
 function chunkNonce(counter: number, isLast: boolean): Buffer {
@@ -155,7 +156,7 @@ function chunkNonce(counter: number, isLast: boolean): Buffer {
   return nonce;
 }
 
-function seal(key: Buffer, counter: number, isLast: boolean, plain: Uint8Array): Buffer {
+function seal(key: KeyObject, counter: number, isLast: boolean, plain: Uint8Array): Buffer {
   const cipher = createCipheriv(ALGORITHM, key, chunkNonce(counter, isLast), { authTagLength: TAG });
   const body = cipher.update(plain);
   cipher.final();
@@ -163,7 +164,7 @@ function seal(key: Buffer, counter: number, isLast: boolean, plain: Uint8Array):
   return Buffer.concat([body, cipher.getAuthTag()], body.byteLength + TAG);
 }
 
-function open(key: Buffer, counter: number, isLast: boolean, chunk: Buffer): Buffer | null {
+function open(key: KeyObject, counter: number, isLast: boolean, chunk: Buffer): Buffer | null {
   const body = chunk.byteLength - TAG;
   const decipher = createDecipheriv(ALGORITHM, key, chunkNonce(counter, isLast), { authTagLength: TAG });
   decipher.setAuthTag(chunk.subarray(body));

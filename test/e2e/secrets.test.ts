@@ -1,20 +1,34 @@
 /** Every secret that is planted is looked for wherever strongroom writes: streams, argv, spool, objects, temporary files. */
+
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { filesIn } from '../support/backup-trial.ts';
 import { type BaoCluster, startCluster } from '../support/bao-cluster.ts';
 import { type KmsEmulator, startKms } from '../support/kms-emulator.ts';
 import { type S3Server, s3Client } from '../support/s3-connection.ts';
+import { grow } from '../support/seed-bulk.ts';
 import { sharedServer } from '../support/shared-servers.ts';
 import { type CliResult, startCli } from '../support/strongroom-cli.ts';
+import { until } from '../support/until.ts';
 import { RESTORE_POLICY, World, worldEnv } from '../support/world.ts';
 
 /** KV v1 keeps secret names in clear in the archive: where this shows up, plaintext was written. */
 const PATH_MARKER = `marker-path-${randomUUID()}`;
 const VALUE_MARKER = `marker-value-${randomUUID()}`;
 const WRONG_SECRET_ID = `wrong-${randomUUID()}`;
+/** Members of an archive, whose tar headers stand in clear in what a server sends. */
+const ARCHIVE_SIGNS = ['meta.json', 'state.bin', 'SHA256SUMS'];
+/** Tokens of the server, also those that strongroom got for itself; identities and private keys of any make. */
+const PATTERNS: readonly (readonly [name: string, RegExp])[] = [
+  ['a token', /\bs\.[A-Za-z0-9]{24}\b/],
+  ['an identity', /AGE-SECRET-KEY-1[A-Z0-9]{20}/],
+  ['a private key', /BEGIN [A-Z ]*PRIVATE KEY/],
+];
 /** What every verbose switch of strongroom and of its libraries could bring to light. */
 const LOUD = { STRONGROOM_DEBUG: '1', DEBUG: '*', NODE_DEBUG: 'http,https,undici,fetch' };
 
@@ -39,12 +53,14 @@ beforeAll(async () => {
   await mkdir(join(world.directory, 'folder'));
   await world.grant(cluster, RESTORE_POLICY);
   await world.config(cluster.nodes.map(({ url }) => url));
-  env = worldEnv(s3);
+  await mkdir(join(world.directory, 'tmp'));
+  env = { ...worldEnv(s3), TMPDIR: join(world.directory, 'tmp'), XDG_CACHE_HOME: join(world.directory, 'cache') };
   await cluster.call('POST', 'sys/mounts/plain', { type: 'kv' });
   await cluster.call('POST', `plain/${PATH_MARKER}`, { value: VALUE_MARKER });
   const signingLines = world.secrets.signing.split('\n').filter((line) => line.length > 40);
   secrets = new Map([
     ['root token', cluster.rootToken],
+    ['role id', await readFile(join(world.directory, 'role-id'), 'utf8')],
     ['secret id', await readFile(join(world.directory, 'secret-id'), 'utf8')],
     ['wrong secret id', WRONG_SECRET_ID],
     ['break-glass identity', world.secrets.breakGlass],
@@ -62,12 +78,13 @@ afterAll(async () => {
   await kms?.[Symbol.asyncDispose]();
 });
 
-/** Names of the planted secrets that are in `bytes`, as they are or in base64. */
+/** Names of the planted secrets that are in `bytes`, as they are or in base64, and of what looks like one. */
 function found(bytes: Uint8Array | string): string[] {
   const text = Buffer.from(bytes).toString('latin1');
-  return [...secrets]
-    .filter(([, secret]) => text.includes(secret) || text.includes(Buffer.from(secret).toString('base64').slice(0, -4)))
-    .map(([name]) => name);
+  const planted = [...secrets].filter(
+    ([, secret]) => text.includes(secret) || text.includes(Buffer.from(secret).toString('base64').slice(0, -4)),
+  );
+  return [...planted, ...PATTERNS.filter(([, pattern]) => pattern.test(text))].map(([name]) => name);
 }
 
 /** The same in every file below `folder`, but for those that the test itself keeps secrets in. */
@@ -82,31 +99,64 @@ async function foundBelow(folder: string, except: readonly string[] = []): Promi
   return hits;
 }
 
-type Watched = CliResult & { argv: string[]; spool: string[] };
+type Sights = {
+  /** secrets on the command line, or in the environment or on the command line of a child process */
+  argv: string[];
+  /** secrets, and signs of a plain archive, in files of the spool */
+  spool: string[];
+  /** looks that found a spool file with something in it */
+  looks: number;
+};
+type Watched = CliResult & Sights;
 
-/** Runs the CLI and, as long as it lives, looks at its command line and at what lies in the spool. */
+/** As long as process `pid` lives, looks at its command line, at its children, and at what lies in the spool. */
+function observe(pid: number): { sights: Sights; end: () => Promise<Sights> } {
+  const sights: Sights = { argv: [], spool: [], looks: 0 };
+  let alive = true;
+  const watching = (async () => {
+    while (alive) {
+      sights.argv.push(...found(await readProc(`${pid}/cmdline`)));
+      const children = (await readProc(`${pid}/task/${pid}/children`)).toString().split(' ').filter(Boolean);
+      for (const child of children) {
+        for (const file of ['cmdline', 'environ']) sights.argv.push(...found(await readProc(`${child}/${file}`)));
+      }
+      for (const file of (await filesIn(world.spool)).filter((name) => name.endsWith('.spool'))) {
+        const bytes = await readFile(file).catch(() => Buffer.alloc(0));
+        if (bytes.byteLength > 0) sights.looks += 1;
+        const text = bytes.toString('latin1');
+        sights.spool.push(...found(bytes), ...ARCHIVE_SIGNS.filter((sign) => text.includes(sign)));
+        if (bytes[0] === 0x1f && bytes[1] === 0x8b) sights.spool.push('a gzip file');
+      }
+      sights.spool.push(...(await foundBelow(world.spool)));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  })();
+  return {
+    sights,
+    end: async () => {
+      alive = false;
+      await watching;
+      return sights;
+    },
+  };
+}
+
+async function readProc(path: string): Promise<Buffer> {
+  return await readFile(`/proc/${path}`).catch(() => Buffer.alloc(0));
+}
+
+/** Runs the CLI under observation. */
 async function watch(
   args: readonly string[],
   more: { env?: Record<string, string>; input?: string } = {},
 ): Promise<Watched> {
-  const argv: string[] = [];
-  const spool: string[] = [];
   const cli = startCli(withConfig(args), {
     env: { ...env, ...LOUD, ...more.env },
     ...(more.input === undefined ? {} : { input: more.input }),
   });
-  let alive = true;
-  const watching = (async () => {
-    while (alive) {
-      argv.push(...found(await readFile(`/proc/${cli.pid}/cmdline`).catch(() => Buffer.alloc(0))));
-      spool.push(...(await foundBelow(world.spool)));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  })();
+  const observed = observe(cli.pid);
   const result = await cli.finished;
-  alive = false;
-  await watching;
-  return { ...result, argv, spool };
+  return { ...result, ...(await observed.end()) };
 }
 
 const withConfig = (args: readonly string[]): string[] => [
@@ -142,7 +192,46 @@ describe('the search', () => {
   });
 });
 
+describe('the look at a running process', () => {
+  it('finds a plain archive in the spool, a secret on a command line, and one given to a child', async () => {
+    const folder = join(world.spool, 'prod');
+    await mkdir(folder, { recursive: true });
+    const archive = await fetch(`${cluster.first.url}/v1/sys/storage/raft/snapshot`, {
+      headers: { 'x-vault-token': cluster.rootToken },
+    });
+    await writeFile(join(folder, 'canary.spool'), Buffer.from(await archive.arrayBuffer()));
+    const leaky = spawn('sh', ['-c', 'SECRET="$1" sleep 60 & wait', VALUE_MARKER, PATH_MARKER], { stdio: 'ignore' });
+    const ended = once(leaky, 'exit');
+    const observed = observe(leaky.pid ?? 0);
+    const { sights } = observed;
+    try {
+      const hasFound = (names: readonly string[]) => names.includes('name in the cluster');
+      await until('all of it is found', async () =>
+        hasFound(sights.argv) && hasFound(sights.spool) ? true : undefined,
+      );
+    } finally {
+      // First whom it waits for: a child that loses its parent is nobody's to end.
+      const child = (await readProc(`${leaky.pid}/task/${leaky.pid}/children`)).toString().trim();
+      if (child !== '') process.kill(Number(child), 'SIGKILL');
+      await ended;
+      await observed.end();
+      await rm(folder, { recursive: true });
+    }
+    expect(sights.argv).toEqual(expect.arrayContaining(['value in the cluster', 'name in the cluster']));
+    expect(sights.spool).toEqual(expect.arrayContaining([...ARCHIVE_SIGNS, 'a gzip file', 'name in the cluster']));
+    expect(sights.looks).toBeGreaterThan(0);
+  });
+});
+
 describe('no secret is in what strongroom says and leaves', () => {
+  it('backup, whose spool was really looked at while it was written', async () => {
+    await grow(cluster, 4 * 2 ** 20);
+    const result = await watch(['backup', '-v']);
+    expect(result.code).toBe(0);
+    expect(result.looks).toBeGreaterThan(0);
+    expectSilent(result);
+  });
+
   it.each([
     ['backup', ['backup', '-v']],
     ['backup, JSON', ['backup', '--json']],
@@ -226,6 +315,15 @@ describe('no secret is in what strongroom says when it fails', () => {
   it('a KMS that refuses', async () => {
     using _fault = kms.fail({ with: 'AccessDeniedException' });
     await failing(['backup'], 12);
+  });
+
+  it('a KMS that is not there', async () => {
+    await kms.stop();
+    try {
+      await failing(['backup'], 12);
+    } finally {
+      await kms.start();
+    }
   });
 
   it('a secret on the command line is refused, and not repeated', async () => {

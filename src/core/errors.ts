@@ -110,7 +110,7 @@ export const CODES = {
   E_SIGNATURE: { exit: 13, http: 422, retryable: false, meaning: 'a manifest is unsigned, foreign or changed' },
   E_MANIFEST: { exit: 13, http: 422, retryable: false, meaning: 'a manifest that does not belong where it was found' },
 
-  E_STORE_UNREACHABLE: { exit: 3, http: 502, retryable: true, meaning: 'a destination does not answer' },
+  E_STORE_UNREACHABLE: { exit: 14, http: 502, retryable: true, meaning: 'a destination does not answer' },
   E_STORE_DENIED: {
     exit: 14,
     http: 403,
@@ -118,7 +118,7 @@ export const CODES = {
     meaning: 'a destination refuses the credentials or the action',
   },
   E_STORE_BUCKET: { exit: 15, http: 502, retryable: false, meaning: 'a bucket is missing, or in another region' },
-  E_STORE_THROTTLED: { exit: 3, http: 503, retryable: true, meaning: 'a destination asks to slow down' },
+  E_STORE_THROTTLED: { exit: 14, http: 503, retryable: true, meaning: 'a destination asks to slow down' },
   E_STORE_CONFLICT: {
     exit: 14,
     http: 409,
@@ -126,7 +126,7 @@ export const CODES = {
     meaning: 'the object exists already, or changed meanwhile',
   },
   E_STORE_LOCKED: { exit: 14, http: 409, retryable: false, meaning: 'an object lock forbids it' },
-  E_STORE_FULL: { exit: 3, http: 507, retryable: false, meaning: 'a destination has no room' },
+  E_STORE_FULL: { exit: 14, http: 507, retryable: false, meaning: 'a destination has no room' },
   E_STORE_CHECKSUM: { exit: 13, http: 502, retryable: true, meaning: 'what a destination holds is not what was sent' },
   E_STORE_SKEW: {
     exit: 14,
@@ -134,7 +134,7 @@ export const CODES = {
     retryable: false,
     meaning: 'the clocks of this machine and of the destination differ too much',
   },
-  E_STORE_RESPONSE: { exit: 3, http: 502, retryable: true, meaning: 'an answer no store should give' },
+  E_STORE_RESPONSE: { exit: 14, http: 502, retryable: true, meaning: 'an answer no store should give' },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof CODES;

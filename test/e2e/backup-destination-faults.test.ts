@@ -139,16 +139,16 @@ const answer = (status: number, code: string): S3Fault => ({ kind: 'answer', sta
 
 type Fault = { name: string; begin: () => unknown; code: string; exit: number; second?: Partial<S3StoreOptions> };
 const faults: Fault[] = [
-  { name: 'is gone', begin: () => wire.set({ kind: 'refuse' }), code: 'E_STORE_UNREACHABLE', exit: 3 },
+  { name: 'is gone', begin: () => wire.set({ kind: 'refuse' }), code: 'E_STORE_UNREACHABLE', exit: 14 },
   {
     name: 'crawls',
     begin: () => wire.set({ kind: 'throttle', bytesPerSecond: 20_000, direction: 'up' }),
     code: 'E_STORE_UNREACHABLE',
-    exit: 3,
+    exit: 14,
     second: { partTimeoutMs: 1500 },
   },
-  { name: 'is full', begin: always('part', answer(403, 'QuotaExceeded')), code: 'E_STORE_FULL', exit: 3 },
-  { name: 'answers 503 for good', begin: always('part', answer(503, 'SlowDown')), code: 'E_STORE_THROTTLED', exit: 3 },
+  { name: 'is full', begin: always('part', answer(403, 'QuotaExceeded')), code: 'E_STORE_FULL', exit: 14 },
+  { name: 'answers 503 for good', begin: always('part', answer(503, 'SlowDown')), code: 'E_STORE_THROTTLED', exit: 14 },
   { name: 'takes rights away', begin: always('part', answer(403, 'AccessDenied')), code: 'E_STORE_DENIED', exit: 14 },
   { name: 'turns a bit', begin: always('part', { kind: 'corrupt-request' }), code: 'E_STORE_CHECKSUM', exit: 13 },
   {
@@ -208,7 +208,7 @@ describe('a destination that dies in the middle of its upload, and stays away un
   it('and all must have it: the first is cleared at once, the second by the next run', async () => {
     const before = await content();
     const error = await dyingDuring((onProgress) => failedBackup(trial({ copies: 2, onProgress })));
-    expect(verdictOf(error)).toEqual(['E_STORE_UNREACHABLE', 3]);
+    expect(verdictOf(error)).toEqual(['E_STORE_UNREACHABLE', 14]);
     const after = await content();
     expect(after.first).toEqual(before.first);
     expect(after.second.uploads).toHaveLength(1);
@@ -242,7 +242,7 @@ describe('a destination that is gone before the run', () => {
     const before = await inBucket(s3, buckets.first);
     const stages: string[] = [];
     const error = await failedBackup(trial({ copies: 2, onProgress: ({ stage }) => stages.push(stage) }));
-    expect(verdictOf(error)).toEqual(['E_STORE_UNREACHABLE', 3]);
+    expect(verdictOf(error)).toEqual(['E_STORE_UNREACHABLE', 14]);
     expect(stages).toEqual(['preflight']);
     expect(await inBucket(s3, buckets.first)).toEqual(before);
   });
@@ -332,8 +332,8 @@ describe('on the command line, with a second destination that is full', () => {
     full();
     const before = await content();
     const result = await runCli(['backup', '--json', '--config', app.configFile], { env: app.env });
-    expect(failureOf(result)).toMatchObject({ code: 'E_STORE_FULL', exitCode: 3 });
-    expect(result).toMatchObject({ code: 3, stdout: '' });
+    expect(failureOf(result)).toMatchObject({ code: 'E_STORE_FULL', exitCode: 14 });
+    expect(result).toMatchObject({ code: 14, stdout: '' });
     expect(await content()).toEqual(before);
   });
 

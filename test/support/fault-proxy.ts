@@ -6,8 +6,6 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { type Direction, type ProxyFault, Relay } from './fault-relay.ts';
 
-export type { Direction, ProxyFault } from './fault-relay.ts';
-
 export type ProxyTotals = {
   /** accepted since the start, refused ones not counted */
   connections: number;

@@ -10,8 +10,8 @@ import { runningProcesses, startedLogs, tail } from './process.ts';
  */
 const GUARDED = ['ProcessWrap', 'TCPSocketWrap', 'TCPServerWrap', 'Timeout', 'FSEvent'];
 
-/** Sockets and children need some turns of the loop to be gone after their end was asked for. */
-const GRACE_MS = Number(process.env['STRONGROOM_LEAK_GRACE_MS'] ?? 3_000);
+/** Sockets and children need time to be gone after their end was asked for: an idle one of the SDKs up to five seconds. */
+const GRACE_MS = Number(process.env['STRONGROOM_LEAK_GRACE_MS'] ?? 8_000);
 /** A cluster of three and its servers; more would bury the failed assertion. */
 const LOGS_SHOWN = 5;
 

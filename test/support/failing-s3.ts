@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { operationOf, type S3Call, type S3Operation } from './failing-s3-operation.ts';
+import { resetSocket } from './reset-socket.ts';
 
 export type S3Fault =
   /** an error of S3 instead of forwarding; `fields` are more elements of its XML */
@@ -100,7 +101,7 @@ export class FailingS3 implements AsyncDisposable {
     if (fault?.kind === 'answer') return answer(req, res, fault);
     if (fault?.kind === 'reset') {
       await takeBytes(req, fault.afterBytes);
-      req.socket.resetAndDestroy();
+      resetSocket(req.socket);
       return;
     }
     if (fault?.kind === 'hang') {
@@ -132,7 +133,7 @@ async function reply(
 ): Promise<void> {
   if (fault?.kind === 'lose-answer' || fault?.kind === 'hold-answer') {
     await buffer(upstream);
-    if (fault.kind === 'lose-answer') req.socket.resetAndDestroy();
+    if (fault.kind === 'lose-answer') resetSocket(req.socket);
     return;
   }
   if (fault?.kind === 'rewrite') {

@@ -1,6 +1,7 @@
 /** One proxied connection: two directions, one fault. */
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { resetSocket } from './reset-socket.ts';
 
 /** `up` is from the client to the target, `down` is back. */
 export type Direction = 'up' | 'down';
@@ -63,10 +64,7 @@ export class Relay {
 
   /** RST to both sides. */
   reset(): void {
-    for (const socket of [this.#client, this.#target]) {
-      if (socket.connecting) socket.destroy();
-      else socket.resetAndDestroy();
-    }
+    for (const socket of [this.#client, this.#target]) resetSocket(socket);
     this.#changed.resolve();
   }
 

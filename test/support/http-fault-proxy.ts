@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
+import { resetSocket } from './reset-socket.ts';
 
 export type HttpFault =
   /** answered here; the server never hears of it */
@@ -138,7 +139,7 @@ export class HttpFaultProxy implements AsyncDisposable {
     ])) as [IncomingMessage];
     if (fault?.kind === 'lose-answer') {
       for await (const _ of answer);
-      incoming.socket.resetAndDestroy();
+      resetSocket(incoming.socket);
       return;
     }
     const headers = { ...answer.headers };

@@ -1,6 +1,7 @@
 /** Sockets that misbehave on purpose, below HTTP. */
 import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
+import { resetSocket } from './reset-socket.ts';
 
 export type TcpServer = AsyncDisposable & { port: number; url: string; connections: ReadonlySet<Socket> };
 
@@ -33,7 +34,7 @@ export function cuttingProxy(target: string, cut: { downAfter?: number; upAfter?
   return startTcp((client) => {
     const upstream = createConnection(Number(new URL(target).port), '127.0.0.1');
     const end = (): void => {
-      client.resetAndDestroy();
+      resetSocket(client);
       upstream.destroy();
     };
     let down = 0;

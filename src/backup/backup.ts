@@ -48,11 +48,24 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   const start = performance.now();
   const now = deps.clock.now();
   const run = newRunId(now);
-  const snapshot = newSnapshotId(now);
   const folder = runFolder(deps.spool.directory, deps.cluster);
   await using _lock = await takeLock(join(folder, 'lock'), run, now);
   const killed = await sweepAfterCrash(deps, folder, signal);
+  const result = await backupLocked(deps, options, run, signal);
+  await sweepAgain(deps, folder, killed, signal);
+  return { ...result, timings: { ...result.timings, total: performance.now() - start } };
+}
 
+/** {@link backup} for a run that holds the cluster's lock already, and looks after what killed runs left by itself. */
+export async function backupLocked(
+  deps: BackupDeps,
+  options: BackupOptions,
+  run: RunId,
+  signal: AbortSignal,
+): Promise<BackupResult> {
+  const start = performance.now();
+  const snapshot = newSnapshotId(deps.clock.now());
+  const folder = runFolder(deps.spool.directory, deps.cluster);
   deps.onProgress({ stage: 'preflight' });
   const before = await preflight(deps, options, signal);
   const refusal = preflightFailure(before.checks);
@@ -77,7 +90,6 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   const isClear = made.isStored || (await clearAfter(deps, snapshot, signal));
   // Where a copy lacks its manifest, the note makes the next run give it one; and remove what could not be removed now.
   if (made.isEverywhere && isClear) await forget(folder, snapshot);
-  await sweepAgain(deps, folder, killed, signal);
   const { result } = made;
   return { ...result, timings: { ...result.timings, preflight: preflightMs, total: performance.now() - start } };
 }
@@ -130,7 +142,17 @@ async function backUp(
   const sidecar = await repairWraps(deps, taken, holders, snapshot, signal);
 
   const publishStart = performance.now();
-  const manifest = buildManifest(deps, { run, snapshot, taken, body, composite, records, before, warnings, sidecar });
+  const manifest = buildManifest(deps, options, {
+    run,
+    snapshot,
+    taken,
+    body,
+    composite,
+    records,
+    before,
+    warnings,
+    sidecar,
+  });
   onPublish();
   const published = await publish(deps, manifest, holders, signal);
   const missing = [

@@ -5,13 +5,14 @@ import { type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { Sidecar } from '../crypt/sidecar.ts';
 import type { SpooledBody } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
-import type { BackupDeps } from './options.ts';
+import type { BackupDeps, BackupOptions } from './options.ts';
 import type { Preflight } from './preflight.ts';
 import type { Taken } from './take.ts';
 
 /** Pure but for the clock: every fact comes from the run that is ending. */
 export function buildManifest(
   deps: BackupDeps,
+  { purpose }: Pick<BackupOptions, 'purpose'>,
   run: {
     run: RunId;
     snapshot: SnapshotId;
@@ -30,6 +31,7 @@ export function buildManifest(
     cluster: deps.cluster,
     snapshot: run.snapshot,
     run: run.run,
+    purpose,
     createdAt: snapshotTime(run.snapshot).toISOString(),
     finishedAt: deps.clock.now().toISOString(),
     tool: { name: 'strongroom', version: deps.toolVersion },

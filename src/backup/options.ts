@@ -1,5 +1,6 @@
 /** What a backup needs from whoever runs it. `app.ts` makes it from the config; tests make it by hand. */
 import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { Manifest } from '../catalogue/manifest.ts';
 import type { ClusterName } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
@@ -62,6 +63,8 @@ export type BackupDeps = {
 };
 
 export type BackupOptions = {
+  /** `safety`: of the target of a restore. It continues no lineage, and the pointer to the newest backup stays where it is */
+  purpose: Manifest['purpose'];
   /** accept an index, cluster id, size or record count that does not continue the last good snapshot */
   newLineage: boolean;
 };

@@ -57,7 +57,8 @@ export async function preflight(deps: BackupDeps, options: BackupOptions, signal
 
   await check('catalogue', async () => {
     const { newest, skipped, failures } = await deps.catalogue.latest(signal);
-    result.previous = newest;
+    // What a restore overwrites need not continue anything.
+    if (options.purpose === 'backup') result.previous = newest;
     const trouble = [...skipped, ...failures].map((e) => e.message);
     if (trouble.length > 0) return { status: 'warning', detail: trouble.join('; ') };
     if (newest === null) return { status: 'ok', detail: 'no snapshot yet: this is the first' };

@@ -56,16 +56,22 @@ export async function publish(
     holders
       .filter(({ store }) => published.includes(store.name))
       .map(async ({ store }) => {
-        await refreshCaches(deps, store, snapshot, signal);
+        await refreshCaches(deps, store, manifest, signal);
       }),
   );
   return { published, failures };
 }
 
 /** The latest pointer and the README are conveniences: a failure here is logged and costs a longer listing. */
-async function refreshCaches(deps: BackupDeps, store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<void> {
+async function refreshCaches(
+  deps: BackupDeps,
+  store: Store,
+  { purpose, snapshot: id }: Manifest,
+  signal: AbortSignal,
+): Promise<void> {
+  const snapshot = id as SnapshotId;
   try {
-    await movePointer(deps, store, snapshot, signal);
+    if (purpose === 'backup') await movePointer(deps, store, snapshot, signal);
     await writeReadme(deps, store, signal);
   } catch (e) {
     if (!isError(e)) throw e;

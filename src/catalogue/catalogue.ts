@@ -5,9 +5,9 @@
 
 import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
-import type { ClusterName, SnapshotId } from '../core/ids.ts';
+import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { verifySignature } from '../crypt/sign.ts';
-import { kindPrefix, latestKey, objectKey, parseObjectKey } from '../store/layout.ts';
+import { kindPrefix, latestKey, objectKey, parseObjectKey, periodPrefixes } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
 
@@ -36,6 +36,9 @@ export type CatalogueOptions = {
   /** PEM public keys whose signatures count */
   trusted: readonly string[];
 };
+
+/** The ids that one store names. */
+type NamesOf = (store: Store) => Promise<SnapshotId[]>;
 
 const MAX_SIGNATURE_BYTES = 4096;
 const MAX_POINTER_BYTES = 4096;
@@ -95,31 +98,27 @@ export class Catalogue {
   }
 
   /**
-   * The newest snapshot with an acceptable manifest, or null when there is no manifest at all. Manifests above it that
-   * were refused are in `skipped`, newest first: a backup may go on, a restore must not pass over them in silence.
+   * The newest backup with an acceptable manifest, or null when there is no manifest at all; safety snapshots are passed
+   * over. With `notAfter` the newest that was begun at or before that time. Manifests above it that were refused are in `skipped`, newest first: a backup may go on, a restore must not pass over them in
+   * silence.
    */
   async latest(
     signal: AbortSignal,
+    { notAfter }: { notAfter?: Date } = {},
   ): Promise<{ newest: VerifiedManifest | null; skipped: StrongroomError[]; failures: StrongroomError[] }> {
-    const ids = new Set<SnapshotId>();
-    const failures = await this.#each(async (store) => {
-      for (const id of await this.#newestNames(store, signal)) ids.add(id);
-    });
+    const tried = new Set<SnapshotId>();
     const skipped: StrongroomError[] = [];
-    for (const id of [...ids].sort().reverse()) {
-      try {
-        return { newest: await this.read(id, signal), skipped, failures };
-      } catch (e) {
-        if (!isError(e)) throw e;
-        skipped.push(e);
-      }
-    }
-    if (ids.size > 0) {
-      // None of the newest names was acceptable: the pointer may have narrowed the view, so look at all of them.
-      const { entries } = await this.list(signal);
-      for (const { snapshot } of entries.reverse().filter((entry) => !ids.has(entry.snapshot))) {
+    let failures: StrongroomError[] = [];
+    for (const names of notAfter === undefined ? this.#fromTheEnd(signal) : this.#upTo(notAfter, signal)) {
+      const ids = new Set<SnapshotId>();
+      failures = await this.#each(async (store) => {
+        for (const id of await names(store)) if (!tried.has(id)) ids.add(id);
+      });
+      for (const id of [...ids].sort().reverse()) {
+        tried.add(id);
         try {
-          return { newest: await this.read(snapshot, signal), skipped, failures };
+          const found = await this.read(id, signal);
+          if (found.manifest.purpose === 'backup') return { newest: found, skipped, failures };
         } catch (e) {
           if (!isError(e)) throw e;
           skipped.push(e);
@@ -132,6 +131,22 @@ export class Catalogue {
   /** Throws E_SIGNATURE unless a trusted key signed exactly `bytes`. */
   checkSignature(bytes: Uint8Array, signature: Uint8Array): void {
     verifySignature(bytes, signature, this.#trusted);
+  }
+
+  /** Names to try, in steps. The pointer may have narrowed the first look, so where it shows nothing good comes a look at all. */
+  *#fromTheEnd(signal: AbortSignal): Generator<NamesOf> {
+    yield (store) => this.#newestNames(store, signal);
+    yield (store) => this.#names(store, undefined, signal);
+  }
+
+  /** The day, the month, the year, and everything: few requests however many snapshots there are. */
+  *#upTo(time: Date, signal: AbortSignal): Generator<NamesOf> {
+    for (const prefix of periodPrefixes(this.cluster, 'manifests', time)) {
+      yield async (store) => {
+        const ids = await this.#namesUnder(store, prefix, {}, signal);
+        return ids.filter((id) => snapshotTime(id) <= time);
+      };
+    }
   }
 
   /**
@@ -160,9 +175,18 @@ export class Catalogue {
   }
 
   async #names(store: Store, after: SnapshotId | undefined, signal: AbortSignal): Promise<SnapshotId[]> {
-    const ids: SnapshotId[] = [];
     const from = after === undefined ? {} : { after: objectKey(this.cluster, 'manifests', after) };
-    for await (const object of store.list(kindPrefix(this.cluster, 'manifests'), { signal, ...from })) {
+    return await this.#namesUnder(store, kindPrefix(this.cluster, 'manifests'), from, signal);
+  }
+
+  async #namesUnder(
+    store: Store,
+    prefix: string,
+    from: { after?: string },
+    signal: AbortSignal,
+  ): Promise<SnapshotId[]> {
+    const ids: SnapshotId[] = [];
+    for await (const object of store.list(prefix, { signal, ...from })) {
       const id = parseObjectKey(this.cluster, 'manifests', object.key);
       if (id !== null) ids.push(id);
     }

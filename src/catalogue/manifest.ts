@@ -74,6 +74,11 @@ export const manifestSchema = z.object({
   cluster: z.string(),
   snapshot: z.string(),
   run: z.string(),
+  /**
+   * `safety` = what a target held right before a restore overwrote it. It is one to go back to by its id, and never the
+   * newest backup of the cluster.
+   */
+  purpose: z.enum(['backup', 'safety']).default('backup'),
   createdAt: time,
   finishedAt: time,
   tool: z.object({ name: z.literal('strongroom'), version: z.string() }),

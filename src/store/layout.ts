@@ -31,6 +31,13 @@ export function kindPrefix(cluster: ClusterName, kind: ObjectKind): string {
   return `${clusterPrefix(cluster)}${kind}/`;
 }
 
+/** Where the objects of a time may be, from its own day to everything: its day, its month, its year, the kind. */
+export function periodPrefixes(cluster: ClusterName, kind: ObjectKind, time: Date): string[] {
+  const all = kindPrefix(cluster, kind);
+  const [year = '', month = '', day = ''] = time.toISOString().slice(0, 10).split('-');
+  return [`${all}${year}/${month}/${day}/`, `${all}${year}/${month}/`, `${all}${year}/`, all];
+}
+
 /** The advisory pointer to the newest good manifest. A cache: deleting it loses nothing. */
 export function latestKey(cluster: ClusterName): ObjectKey {
   return `${clusterPrefix(cluster)}latest.json` as ObjectKey;

@@ -30,7 +30,7 @@ export async function tryBackup(options: TrialOptions): Promise<BackupResult> {
   const configured = await app.backupDeps(options.cluster ?? 'prod', signal);
   const quick = { ...configured, limits: { ...configured.limits, retryBaseMs: RETRY_BASE_MS } };
   const deps = (await options.change?.(quick)) ?? quick;
-  return await backup(deps, { newLineage: options.newLineage ?? false }, signal);
+  return await backup(deps, { purpose: 'backup', newLineage: options.newLineage ?? false }, signal);
 }
 
 /** The same, for what must fail; throws when it does not, or fails without a code. */

@@ -28,7 +28,7 @@ export async function backUp(options: AppOptions, change: { newLineage?: boolean
   const signal = options.signal ?? never;
   await using app = await openApp(options);
   const deps = await app.backupDeps(options.cluster ?? 'prod', signal);
-  return await backup(deps, { newLineage: change.newLineage ?? false }, signal);
+  return await backup(deps, { purpose: 'backup', newLineage: change.newLineage ?? false }, signal);
 }
 
 /** One restore, confirmed unless `confirm` rejects. */

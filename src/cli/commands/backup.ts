@@ -13,7 +13,7 @@ export const run: Run<BackupFlags> = async function (flags) {
     import('../../backup/preflight.ts'),
     import('../../backup/summary.ts'),
   ]);
-  const options = { newLineage: flags.newLineage };
+  const options = { purpose: 'backup', newLineage: flags.newLineage } as const;
   const progress = this.progress();
   await using app = new App(config, { onProgress: progress.onProgress });
   const configured = await app.backupDeps(name, this.signal);

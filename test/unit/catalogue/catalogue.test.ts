@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ulid } from 'ulid';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalogue } from '../../../src/catalogue/catalogue.ts';
 import { type Manifest, parseManifest, serialiseManifest } from '../../../src/catalogue/manifest.ts';
@@ -41,6 +42,7 @@ function manifestOf(snapshot: SnapshotId): Manifest {
     cluster,
     snapshot,
     run: snapshot,
+    purpose: 'backup',
     createdAt: '2027-01-01T00:00:00.000Z',
     finishedAt: '2027-01-01T00:00:01.000Z',
     tool: { name: 'strongroom', version: '0' },
@@ -91,8 +93,9 @@ async function publish(
   snapshot: SnapshotId,
   where: readonly FileStore[],
   change = (b: Uint8Array) => b,
+  purpose: Manifest['purpose'] = 'backup',
 ): Promise<void> {
-  const bytes = serialiseManifest(manifestOf(snapshot));
+  const bytes = serialiseManifest({ ...manifestOf(snapshot), purpose });
   const put = { signal: never, condition: 'absent', contentType: 'application/json' } as const;
   for (const store of where) {
     await store.put(objectKey(cluster, 'sigs', snapshot), await signer.sign(bytes, never), put);
@@ -137,6 +140,38 @@ describe('catalogue', () => {
       for (const name of ['a', 'b']) await writeFile(join(root, name, latestKey(cluster)), text);
       expect(await newest()).toBe(two);
     }
+  });
+
+  it('never gives a safety snapshot as the newest backup, wherever the pointer is, and reads it by its id', async () => {
+    const [one, two, three] = [at(1), at(2), at(3)];
+    await publish(one, stores);
+    for (const id of [two, three]) await publish(id, stores, (b) => b, 'safety');
+    for (const pointed of [one, two]) {
+      for (const name of ['a', 'b']) {
+        const pointer = JSON.stringify({ manifest: objectKey(cluster, 'manifests', pointed) });
+        await writeFile(join(root, name, latestKey(cluster)), pointer);
+      }
+      const { newest, skipped } = await catalogue.latest(never);
+      expect([newest?.manifest.snapshot, skipped]).toEqual([one, []]);
+    }
+    expect((await catalogue.read(three, never)).manifest.purpose).toBe('safety');
+  });
+
+  it('finds the newest up to a time: of that day, of an earlier one, of an earlier year, or none', async () => {
+    const times = ['2025-12-31T23:00:00Z', '2026-11-02T01:00:00Z', '2026-11-20T01:00:00Z', '2026-11-20T02:00:00Z'];
+    // Not newSnapshotId: that never goes back in time.
+    const ids = times.map((time) => ulid(Date.parse(time)) as SnapshotId);
+    for (const id of ids) await publish(id, stores);
+    const upTo = async (time: string): Promise<SnapshotId | null> => {
+      const { newest } = await catalogue.latest(never, { notAfter: new Date(time) });
+      return newest === null ? null : (newest.manifest.snapshot as SnapshotId);
+    };
+    expect(await upTo('2027-01-01T00:00:00Z')).toBe(ids[3]);
+    expect(await upTo('2026-11-20T02:00:00Z')).toBe(ids[3]);
+    expect(await upTo('2026-11-20T01:59:59Z')).toBe(ids[2]);
+    expect(await upTo('2026-11-20T00:59:59Z')).toBe(ids[1]);
+    expect(await upTo('2026-10-01T00:00:00Z')).toBe(ids[0]);
+    expect(await upTo('2025-01-01T00:00:00Z')).toBe(null);
   });
 
   it('does not pass over a newer manifest that it refuses', async () => {

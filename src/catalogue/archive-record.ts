@@ -1,5 +1,6 @@
 /** What of an archive's report a manifest keeps: all but the names that would tell a reader of the bucket too much. */
 import type { ArchiveReport } from '../archive/report.ts';
+import { StrongroomError } from '../core/errors.ts';
 import type { Manifest } from './manifest.ts';
 
 /**
@@ -24,4 +25,22 @@ export function archiveRecord(report: ArchiveReport): Manifest['archive'] {
     state: { ...state, leases: [...byMount].map(([mount, count]) => ({ mount, count })) },
     cautions: report.cautions,
   };
+}
+
+/**
+ * The signed manifest says what the archive must be: what was read is compared with it, not only with itself. Throws
+ * E_MANIFEST when size, raft index or members are others.
+ */
+export function checkArchive(report: ArchiveReport, manifest: Manifest): void {
+  const now = archiveRecord(report);
+  const same =
+    now.bytes === manifest.archive.bytes &&
+    now.raft.index === manifest.archive.raft.index &&
+    JSON.stringify(now.members) === JSON.stringify(manifest.archive.members);
+  if (same) return;
+  throw new StrongroomError(
+    'E_MANIFEST',
+    `the archive is not the one that the manifest of ${manifest.snapshot} describes`,
+    { hint: 'data and manifest of two snapshots were mixed: use another snapshot' },
+  );
 }

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { readArchive } from '../archive/read.ts';
 import type { ArchiveReport } from '../archive/report.ts';
 import { verifyArchive } from '../archive/verify.ts';
-import { archiveRecord } from '../catalogue/archive-record.ts';
+import { checkArchive } from '../catalogue/archive-record.ts';
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
-import { matchManifest, readCopy } from '../catalogue/copy.ts';
+import { answeringFirst, firstUsableCopy, matchManifest, readCopy } from '../catalogue/copy.ts';
 import { openIdentity } from '../catalogue/identity.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
-import { isError, StrongroomError } from '../core/errors.ts';
+import { StrongroomError } from '../core/errors.ts';
 import { type Bytes, discard, flow, measure } from '../core/flow.ts';
 import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
 import { decrypt } from '../crypt/container.ts';
@@ -79,13 +79,18 @@ async function openStored(
 ): Promise<RestoreSource> {
   const { manifest } = found;
   const snapshot = manifest.snapshot as SnapshotId;
-  const stores = deadLast(deps.stores, found);
+  const stores = answeringFirst(deps.stores, found);
   await checkRoom(deps.spool, manifest.ciphertext.bytes);
   await using stack = new AsyncDisposableStack();
   const spool = stack.use(
     await SpoolFile.create(deps.spool, join(deps.cluster, `restore-${snapshot}-${process.pid}.spool`)),
   );
-  const from = await download({ ...deps, stores }, manifest, snapshot, spool, signal);
+  const { store } = await firstUsableCopy(
+    { ...deps, stores },
+    manifest,
+    (candidate) => fetchTo(deps, candidate, manifest, spool, signal),
+    signal,
+  );
   const opened = await openIdentity({ ...deps, stores }, snapshot, manifest.keys.recipient, signal);
   const { headerSha256 } = manifest.ciphertext;
   const decrypted = (): Bytes => decrypt(opened.identities, { headerSha256 })(spool.read(0, spool.bytes));
@@ -94,11 +99,11 @@ async function openStored(
   deps.onProgress({ stage: 'verify', totalBytes: manifest.archive.bytes });
   await flow(decrypted(), [verify.stage], discard, signal);
   const report = await verify.report;
-  compareWithManifest(report, manifest);
+  checkArchive(report, manifest);
 
   const owned = stack.move();
   return {
-    label: `snapshot ${snapshot} from ${from}`,
+    label: `snapshot ${snapshot} from ${store.location}`,
     manifest,
     report,
     bytes: manifest.archive.bytes,
@@ -107,39 +112,6 @@ async function openStored(
     warnings: [...warnings, ...found.refused.map((r) => `${r.destination}: ${r.error.message}`)],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-/** A store that did not even give its manifest costs a minute of tries for each object it is asked for. */
-function deadLast(stores: readonly Store[], { refused }: VerifiedManifest): Store[] {
-  const dead = refused.filter(({ error }) => error.code === 'E_STORE_UNREACHABLE').map((r) => r.destination);
-  return stores.toSorted((a, b) => Number(dead.includes(a.name)) - Number(dead.includes(b.name)));
-}
-
-/** Fetches the data object from the first store whose bytes are those that were signed. */
-async function download(
-  deps: RestoreDeps,
-  manifest: Manifest,
-  snapshot: SnapshotId,
-  spool: SpoolFile,
-  signal: AbortSignal,
-): Promise<string> {
-  const refused: { store: string; error: StrongroomError }[] = [];
-  for (const store of deps.stores) {
-    try {
-      await fetchTo(deps, store, manifest, spool, signal);
-      return store.location;
-    } catch (e) {
-      signal.throwIfAborted();
-      if (!isError(e)) throw e;
-      deps.log.warn({ store: store.name, err: e.toJSON() }, 'this copy is not usable, trying the next');
-      refused.push({ store: store.name, error: e });
-    }
-  }
-  throw new StrongroomError(
-    refused.find(({ error }) => error.code !== 'E_NOT_FOUND')?.error.code ?? 'E_NOT_FOUND',
-    `no destination has a usable copy of ${snapshot}: ${refused.map((r) => `${r.store}: ${r.error.message}`).join('; ')}`,
-    { hint: `strongroom snapshots list --cluster ${deps.cluster}`, cause: refused[0]?.error },
-  );
 }
 
 async function fetchTo(
@@ -153,24 +125,6 @@ async function fetchTo(
   const watch = measure((bytes) => deps.onProgress({ stage, bytes, totalBytes: manifest.ciphertext.bytes }));
   const match = matchManifest(manifest, store.location);
   await flow(readCopy(deps.catalogue, manifest, store, signal), [watch, match], spool.write, signal);
-}
-
-/** The signed manifest says what the archive must be: the plain bytes are compared with it, not only with themselves. */
-function compareWithManifest(report: ArchiveReport, manifest: Manifest): void {
-  const now = archiveRecord(report);
-  const same =
-    now.bytes === manifest.archive.bytes &&
-    now.raft.index === manifest.archive.raft.index &&
-    JSON.stringify(now.members) === JSON.stringify(manifest.archive.members);
-  if (!same) {
-    throw new StrongroomError(
-      'E_MANIFEST',
-      `the archive is not the one that the manifest of ${manifest.snapshot} describes`,
-      {
-        hint: 'data and manifest of two snapshots were mixed: restore another one',
-      },
-    );
-  }
 }
 
 /** A plain archive that somebody brought. It proves itself whole, but not where it comes from. */

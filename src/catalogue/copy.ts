@@ -14,8 +14,11 @@ export function readCopy(catalogue: Catalogue, manifest: Manifest, store: Store,
   return store.get(objectKey(catalogue.cluster, 'data', manifest.snapshot as SnapshotId), { signal });
 }
 
-/** A stage that ends only when every byte was the signed one; throws E_STORE_CHECKSUM at the first part that is not. */
-export function matchManifest(manifest: Manifest, location: string): Stage {
+/**
+ * A stage that ends only when every byte was the signed one; throws E_STORE_CHECKSUM at the first part that is not.
+ * `withhold` as in {@link matchParts}: for a decryption right behind it.
+ */
+export function matchManifest(manifest: Manifest, location: string, options: { withhold?: boolean } = {}): Stage {
   return matchParts(
     expectedParts(manifest),
     (what) =>
@@ -23,6 +26,7 @@ export function matchManifest(manifest: Manifest, location: string): Stage {
         hint: 'another destination may hold it; treat this copy as damaged or tampered with',
         details: { snapshot: manifest.snapshot, location },
       }),
+    options,
   );
 }
 

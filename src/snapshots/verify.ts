@@ -64,7 +64,7 @@ async function verifyCopy(
 ): Promise<CopyVerdict> {
   const stage = `verify ${store.name}`;
   const watch = measure((bytes) => deps.onProgress({ stage, bytes, totalBytes: manifest.ciphertext.bytes }));
-  const match = matchManifest(manifest, store.location);
+  const match = matchManifest(manifest, store.location, { withhold: true });
   try {
     const opened = await identityOrNull(deps, manifest.snapshot as SnapshotId, manifest.keys.recipient, signal);
     const source = readCopy(deps.catalogue, manifest, store, signal);

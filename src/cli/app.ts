@@ -18,7 +18,13 @@ import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
 import { restore } from './definitions/restore.ts';
-import { snapshotsList, snapshotsRewrap, snapshotsShow, snapshotsVerify } from './definitions/snapshots.ts';
+import {
+  snapshotsExport,
+  snapshotsList,
+  snapshotsRewrap,
+  snapshotsShow,
+  snapshotsVerify,
+} from './definitions/snapshots.ts';
 import { version } from './definitions/version.ts';
 import type { Host, Mode } from './host.ts';
 
@@ -32,6 +38,7 @@ const routes = buildRouteMap({
         list: command(snapshotsList, () => import('./commands/snapshots-list.ts')),
         show: command(snapshotsShow, () => import('./commands/snapshots-show.ts')),
         verify: command(snapshotsVerify, () => import('./commands/snapshots-verify.ts')),
+        export: command(snapshotsExport, () => import('./commands/snapshots-export.ts')),
         rewrap: command(snapshotsRewrap, () => import('./commands/snapshots-rewrap.ts')),
       },
       docs: { brief: 'Stored snapshots' },

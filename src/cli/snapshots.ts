@@ -26,22 +26,25 @@ export async function openSnapshots(
   };
 }
 
-/** The checked manifest of `id`, or of the newest snapshot for `latest`, which is refused when a newer one is not acceptable. */
+/**
+ * The checked manifest of `id`, or of the newest snapshot for `latest`, which is refused when a newer one is not acceptable.
+ * `unasked` are the destinations that might have known a newer one and did not answer.
+ */
 export async function readManifest(
   { catalogue }: Pick<SnapshotDeps, 'catalogue'>,
   id: string,
   signal: AbortSignal,
-): Promise<VerifiedManifest> {
+): Promise<VerifiedManifest & { unasked: StrongroomError[] }> {
   if (id === 'latest') {
-    const { newest, skipped } = await catalogue.latest(signal);
+    const { newest, skipped, failures } = await catalogue.latest(signal);
     if (skipped[0] !== undefined) throw skipped[0];
-    if (newest !== null) return newest;
+    if (newest !== null) return { ...newest, unasked: failures };
     throw new StrongroomError('E_NOT_FOUND', `there is no snapshot of ${catalogue.cluster} yet`, {
       hint: `strongroom backup --cluster ${catalogue.cluster}`,
     });
   }
   const snapshot = parseSnapshotId(id);
-  if (snapshot !== null) return await catalogue.read(snapshot, signal);
+  if (snapshot !== null) return { ...(await catalogue.read(snapshot, signal)), unasked: [] };
   throw new StrongroomError('E_NOT_FOUND', `"${id}" is no snapshot id`, {
     hint: `strongroom snapshots list --cluster ${catalogue.cluster}`,
   });

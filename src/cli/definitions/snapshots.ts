@@ -4,6 +4,7 @@ import { type CommonFlags, clusterFlag, commonAliases, commonFlags, type Definit
 export type SnapshotsListFlags = CommonFlags & { cluster?: string; limit?: number };
 export type SnapshotsShowFlags = CommonFlags & { cluster?: string };
 export type SnapshotsVerifyFlags = CommonFlags & { cluster?: string; destination?: string };
+export type SnapshotsExportFlags = CommonFlags & { cluster?: string; output: string };
 export type SnapshotsRewrapFlags = CommonFlags & { cluster?: string; dryRun: boolean; refresh: boolean };
 
 const snapshotArgument = { parse: text, placeholder: 'id', brief: 'Snapshot id, or latest' };
@@ -44,6 +45,23 @@ export const snapshotsVerify: Definition<SnapshotsVerifyFlags, [snapshot: string
       },
     },
     aliases: commonAliases,
+    positional: one,
+  },
+};
+
+export const snapshotsExport: Definition<SnapshotsExportFlags, [snapshot: string]> = {
+  brief: 'Write a stored snapshot to a file, decrypted',
+  description:
+    'Writes the archive just as the server sent it, for bao or vault operator raft snapshot restore. The file is the whole ' +
+    'vault, protected only by the seal of its cluster: its mode is 0600, git work trees are refused, nothing is overwritten, ' +
+    'and standard output is not supported. Delete it after use.',
+  parameters: {
+    flags: {
+      ...commonFlags,
+      cluster: clusterFlag,
+      output: { kind: 'parsed', parse: text, placeholder: 'file', brief: 'A new file in a folder that is there' },
+    },
+    aliases: { ...commonAliases, o: 'output' },
     positional: one,
   },
 };

@@ -2,6 +2,7 @@
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
+import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { Secret } from '../core/secret.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import { checkRecipients } from '../crypt/policy.ts';
@@ -12,6 +13,7 @@ import type { ClusterView } from '../vault/cluster.ts';
 import { quorumOf } from '../vault/quorum.ts';
 import type { BackupDeps, BackupOptions } from './options.ts';
 import { compareMembers } from './plausible.ts';
+import { lockOf } from './upload.ts';
 
 export type Check = {
   name: string;
@@ -37,6 +39,7 @@ const FIRST_SNAPSHOT_BYTES = 64 * 2 ** 20;
 const GROWTH = 1.25;
 /** Signatures of S3 requests fail at 15 minutes; tokens and certificates suffer earlier. */
 const SKEW_WARNING_MS = 30_000;
+const SHOWN_MESSAGES = 5;
 
 /**
  * Runs every check, also after a failed one, so that one look shows all that is wrong.
@@ -60,7 +63,14 @@ export async function preflight(deps: BackupDeps, options: BackupOptions, signal
     // What a restore overwrites need not continue anything.
     if (options.purpose === 'backup') result.previous = newest;
     const trouble = [...skipped, ...failures].map((e) => e.message);
-    if (trouble.length > 0) return { status: 'warning', detail: trouble.join('; ') };
+    const ahead =
+      newest === null ? 0 : snapshotTime(newest.manifest.snapshot as SnapshotId).getTime() - deps.clock.now().getTime();
+    if (newest !== null && ahead > SKEW_WARNING_MS) {
+      trouble.push(
+        `the newest snapshot ${newest.manifest.snapshot} was made at ${newest.manifest.createdAt}, ${formatDuration(ahead)} ahead of this machine's clock: until then no other will be the latest; a clock is or was wrong`,
+      );
+    }
+    if (trouble.length > 0) return { status: 'warning', detail: shortened(trouble).join('; ') };
     if (newest === null) return { status: 'ok', detail: 'no snapshot yet: this is the first' };
     return { status: 'ok', detail: `last good snapshot ${newest.manifest.snapshot} of ${newest.manifest.createdAt}` };
   });
@@ -104,6 +114,12 @@ export async function preflight(deps: BackupDeps, options: BackupOptions, signal
   });
   await check('destinations', async () => await destinationsCheck(deps, result, signal));
   return result;
+}
+
+/** A hundred refusals have one reason, and the detail becomes a line of the manifest. */
+function shortened(messages: readonly string[]): string[] {
+  const more = messages.length - SHOWN_MESSAGES;
+  return more <= 0 ? [...messages] : [...messages.slice(0, SHOWN_MESSAGES), `and ${more} more`];
 }
 
 /** The error that a failed preflight means for a backup, or null when it may go on. */
@@ -227,9 +243,10 @@ async function destinationsCheck(
 ): Promise<Omit<Check, 'name'>> {
   const failures: StrongroomError[] = [];
   await Promise.all(
-    deps.destinations.map(async ({ store }) => {
+    deps.destinations.map(async (destination) => {
+      const { store } = destination;
       try {
-        await store.probeWrite(kindPrefix(deps.cluster, 'data'), { signal });
+        await store.probeWrite(kindPrefix(deps.cluster, 'data'), { signal, ...lockOf(destination, deps.clock.now()) });
         result.writable.push(store.name);
       } catch (e) {
         signal.throwIfAborted();

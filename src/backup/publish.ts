@@ -3,7 +3,7 @@
 import { type Manifest, serialiseManifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
-import type { SnapshotId } from '../core/ids.ts';
+import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
 import { latestKey, objectKey, README_KEY } from '../store/layout.ts';
 import type { Store, WriteCondition } from '../store/store.ts';
 import type { BackupDeps, Destination } from './options.ts';
@@ -90,8 +90,9 @@ async function movePointer(deps: BackupDeps, store: Store, snapshot: SnapshotId,
     condition = { etag: head.etag };
     const text = Buffer.from(await collect(store.get(key, { signal }), MAX_POINTER_BYTES)).toString('utf8');
     const current = /"snapshot": "([0-9A-Z]{26})"/.exec(text)?.[1];
-    // Another run was later: its pointer stays.
-    if (current !== undefined && current > snapshot) return;
+    // Another run was later: its pointer stays, but not one to a manifest that nobody finds there.
+    const later = current !== undefined && current > snapshot ? parseSnapshotId(current) : null;
+    if (later !== null && (await store.head(objectKey(deps.cluster, 'manifests', later), { signal })) !== null) return;
   }
   const pointer = { snapshot, manifest: objectKey(deps.cluster, 'manifests', snapshot) };
   await store.put(key, Buffer.from(`${JSON.stringify(pointer, null, 2)}\n`), {

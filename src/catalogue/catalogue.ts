@@ -42,6 +42,8 @@ type NamesOf = (store: Store) => Promise<SnapshotId[]>;
 
 const MAX_SIGNATURE_BYTES = 4096;
 const MAX_POINTER_BYTES = 4096;
+/** With a key that `trusted` forgot, every manifest is refused: nobody waits until ten thousand of them are read. */
+const MAX_REFUSED = 50;
 
 export class Catalogue {
   readonly cluster: ClusterName;
@@ -54,14 +56,21 @@ export class Catalogue {
     this.#trusted = options.trusted;
   }
 
+  /** The same catalogue as one destination alone holds it: what would be left if all the others were lost. */
+  only(destination: string): Catalogue {
+    const stores = this.#stores.filter(({ name }) => name === destination);
+    return new Catalogue({ cluster: this.cluster, stores, trusted: this.#trusted });
+  }
+
   /**
-   * Every snapshot that has a manifest anywhere, oldest first. Only names are read, no manifest is opened.
+   * Every snapshot that has a manifest anywhere, oldest first. Only names are read, no manifest is opened; one that a
+   * listing does not show yet is found by the latest pointer.
    * A destination that cannot be listed is in `failures`; rejects when none can.
    */
   async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
     const found = new Map<SnapshotId, Set<string>>();
     const failures = await this.#each(async (store) => {
-      for (const id of await this.#names(store, undefined, signal)) {
+      for (const id of await this.#namesAndPointed(store, signal)) {
         found.set(id, (found.get(id) ?? new Set()).add(store.name));
       }
     });
@@ -92,15 +101,14 @@ export class Catalogue {
     }
     const worst = refused.find(({ error }) => error.code !== 'E_NOT_FOUND');
     if (worst !== undefined) throw worst.error;
-    throw new StrongroomError('E_NOT_FOUND', `no destination has a snapshot ${snapshot} of ${this.cluster}`, {
-      hint: `strongroom snapshots list --cluster ${this.cluster}`,
-    });
+    throw await this.#absent(snapshot, signal);
   }
 
   /**
    * The newest backup with an acceptable manifest, or null when there is no manifest at all; safety snapshots are passed
-   * over. With `notAfter` the newest that was begun at or before that time. Manifests above it that were refused are in `skipped`, newest first: a backup may go on, a restore must not pass over them in
-   * silence.
+   * over. With `notAfter` the newest that was begun at or before that time. Manifests above it that were refused, or that a
+   * pointer names and nobody has, are in `skipped`, newest first: a backup may go on, a restore must not pass over them in
+   * silence. After {@link MAX_REFUSED} refusals the search ends with null.
    */
   async latest(
     signal: AbortSignal,
@@ -123,6 +131,7 @@ export class Catalogue {
           if (!isError(e)) throw e;
           skipped.push(e);
         }
+        if (skipped.length >= MAX_REFUSED) return { newest: null, skipped, failures };
       }
     }
     return { newest: null, skipped, failures };
@@ -157,8 +166,49 @@ export class Catalogue {
     const pointed = await this.#pointer(store, signal);
     if (pointed === null) return await this.#names(store, undefined, signal);
     const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
-    if (head === null) return await this.#names(store, undefined, signal);
-    return [pointed, ...(await this.#names(store, pointed, signal))];
+    // It stays a name to try where its manifest is gone: another destination may have it, or it was taken away.
+    return [pointed, ...(await this.#names(store, head === null ? undefined : pointed, signal))];
+  }
+
+  async #namesAndPointed(store: Store, signal: AbortSignal): Promise<SnapshotId[]> {
+    const ids = await this.#names(store, undefined, signal);
+    try {
+      const pointed = await this.#pointer(store, signal);
+      if (pointed === null || ids.includes(pointed)) return ids;
+      const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
+      return head === null ? ids : [...ids, pointed];
+    } catch (e) {
+      // The listing answered: that is what was asked for.
+      if (!isError(e)) throw e;
+      return ids;
+    }
+  }
+
+  /** What it means that nobody has a manifest of `snapshot`: never heard of, or its data is there all the same. */
+  async #absent(snapshot: SnapshotId, signal: AbortSignal): Promise<StrongroomError> {
+    const holders: string[] = [];
+    for (const store of this.#stores) {
+      try {
+        const head = await store.head(objectKey(this.cluster, 'data', snapshot), { signal });
+        if (head !== null) holders.push(store.name);
+      } catch (e) {
+        if (!isError(e)) throw e;
+      }
+    }
+    if (holders.length === 0) {
+      return new StrongroomError('E_NOT_FOUND', `no destination has a snapshot ${snapshot} of ${this.cluster}`, {
+        hint: `strongroom snapshots list --cluster ${this.cluster}`,
+      });
+    }
+    const where = holders.join(' and ');
+    return new StrongroomError(
+      'E_NOT_FOUND',
+      `no destination has the manifest of ${snapshot}; its data is in ${where}`,
+      {
+        hint: 'its backup never ended, or the manifest was removed: in a bucket with versions, bring it back; else open the data by hand, as README.md beside it says',
+        details: { snapshot, data: holders },
+      },
+    );
   }
 
   async #pointer(store: Store, signal: AbortSignal): Promise<SnapshotId | null> {

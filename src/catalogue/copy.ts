@@ -3,15 +3,42 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import type { Bytes, Stage } from '../core/flow.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import { objectKey } from '../store/layout.ts';
+import { type ObjectKey, objectKey } from '../store/layout.ts';
 import { type ExpectedParts, matchParts } from '../store/match-parts.ts';
 import type { Store } from '../store/store.ts';
 import type { Catalogue, VerifiedManifest } from './catalogue.ts';
 import type { Manifest } from './manifest.ts';
 
-/** The encrypted bytes of `manifest`'s snapshot as `store` holds them now. Opens nothing before it is read from. */
-export function readCopy(catalogue: Catalogue, manifest: Manifest, store: Store, signal: AbortSignal): Bytes {
-  return store.get(objectKey(catalogue.cluster, 'data', manifest.snapshot as SnapshotId), { signal });
+/**
+ * The encrypted bytes of `manifest`'s snapshot as `store` holds them now; where its object was deleted or overwritten since,
+ * those of the version that the manifest recorded, which a lock may have kept. Opens nothing before it is read from.
+ */
+export async function* readCopy(catalogue: Catalogue, manifest: Manifest, store: Store, signal: AbortSignal): Bytes {
+  const key = objectKey(catalogue.cluster, 'data', manifest.snapshot as SnapshotId);
+  const versionId = await hiddenVersion(manifest, key, store, signal);
+  yield* store.get(key, { signal, ...(versionId === null ? {} : { versionId }) });
+}
+
+/** The recorded version, when it is still there and not what the key shows; null = read what the key shows. */
+export async function hiddenVersion(
+  manifest: Manifest,
+  key: ObjectKey,
+  store: Store,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const copy = manifest.destinations.find(({ name }) => name === store.name);
+  const versionId = copy?.status === 'stored' ? copy.versionId : undefined;
+  if (versionId === undefined) return null;
+  const shown = await store.head(key, { signal });
+  // Without versions, as in a copy of the bucket on a disk, there is only what is shown.
+  if (shown !== null && (shown.versionId === undefined || shown.versionId === versionId)) return null;
+  try {
+    return (await store.head(key, { signal, versionId })) === null ? null : versionId;
+  } catch (e) {
+    // A version of another bucket, or one that this login may not ask for: then what is shown is all there is.
+    if (!isError(e)) throw e;
+    return null;
+  }
 }
 
 /**

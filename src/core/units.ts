@@ -49,6 +49,7 @@ export function formatBytes(bytes: number): string {
 
 /** 93_000 to "1m 33s"; under ten seconds with a fraction. */
 export function formatDuration(ms: number): string {
+  if (ms < 0) return `-${formatDuration(-ms)}`;
   if (ms < 1000) return `${Math.round(ms)}ms`;
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)}s`;
   const seconds = Math.round(ms / 1000);

@@ -12,7 +12,9 @@ import type { OnProgress } from '../core/progress.ts';
 import type { Secret } from '../core/secret.ts';
 import { decrypt } from '../crypt/container.ts';
 import type { KmsKey } from '../crypt/kms.ts';
+import type { ObjectKind } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
+import { lookAtCopies } from './presence.ts';
 
 export type VerifyDeps = {
   catalogue: Catalogue;
@@ -30,27 +32,46 @@ export type CopyVerdict = {
    */
   level: 'archive' | 'ciphertext' | 'failed';
   openedWith: string | null;
+  /** objects of the snapshot that this destination does not have */
+  lacks: ObjectKind[];
+  /** why it failed; or what else is wrong with a copy whose bytes are right, such as a manifest that is not there */
   error: StrongroomError | null;
 };
 
 /**
- * Every copy that the manifest promises, one after the other, none skipped for the sake of another. Rejects only when the
- * signal says so; what is wrong with a copy is in its verdict. `manifest` must come from the catalogue, which checked it.
+ * Every copy that the manifest promises, or `only` that in one destination, one after the other, none skipped for the sake
+ * of another. Rejects when the signal says so, and with E_NOT_FOUND when the manifest names no such copy; what is wrong
+ * with a copy is in its verdict. `manifest` must come from the catalogue, which checked it.
  */
 export async function verifySnapshot(
   deps: VerifyDeps,
   manifest: Manifest,
   signal: AbortSignal,
+  { only }: { only?: string } = {},
 ): Promise<{ copies: CopyVerdict[] }> {
   const copies: CopyVerdict[] = [];
-  for (const { name, location, status } of manifest.destinations) {
+  const named = manifest.destinations.filter(({ name }) => only === undefined || name === only);
+  if (only !== undefined && named.length === 0) {
+    throw new StrongroomError('E_NOT_FOUND', `the manifest of ${manifest.snapshot} knows no copy in "${only}"`, {
+      hint: `it names ${manifest.destinations.map(({ name }) => name).join(', ')}`,
+    });
+  }
+  const presences = await lookAtCopies(
+    { ...deps, stores: deps.stores.filter(({ name }) => named.some((copy) => copy.name === name)) },
+    manifest,
+    signal,
+  );
+  for (const { name, location, status } of named) {
     const store = deps.stores.find((candidate) => candidate.name === name);
-    if (store !== undefined) copies.push(await verifyCopy(deps, manifest, store, signal));
-    else if (status === 'stored') {
+    if (store !== undefined) {
+      const verdict = await verifyCopy(deps, manifest, store, signal);
+      const seen = presences.find(({ destination }) => destination === name);
+      copies.push({ ...verdict, lacks: seen?.lacks ?? [], error: verdict.error ?? seen?.problems[0] ?? null });
+    } else if (status === 'stored') {
       const error = new StrongroomError('E_CONFIG_INVALID', `the copy in ${location} cannot be read`, {
         hint: `the manifest names a destination "${name}" that the config does not have for this cluster`,
       });
-      copies.push({ destination: name, level: 'failed', openedWith: null, error });
+      copies.push({ destination: name, level: 'failed', openedWith: null, lacks: [], error });
     }
   }
   return { copies };
@@ -61,7 +82,7 @@ async function verifyCopy(
   manifest: Manifest,
   store: Store,
   signal: AbortSignal,
-): Promise<CopyVerdict> {
+): Promise<Omit<CopyVerdict, 'lacks'>> {
   const stage = `verify ${store.name}`;
   const watch = measure((bytes) => deps.onProgress({ stage, bytes, totalBytes: manifest.ciphertext.bytes }));
   const match = matchManifest(manifest, store.location, { withhold: true });

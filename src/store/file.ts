@@ -40,11 +40,7 @@ export class FileStore implements Store {
   async put(key: ObjectKey, body: PartedBody | Uint8Array, options: PutOptions): Promise<StoredObject> {
     const { signal, condition, contentType, metadata, lock } = options;
     signal.throwIfAborted();
-    if (lock !== undefined) {
-      throw new StrongroomError('E_PRECONDITION', `destination "${this.name}": a directory cannot lock`, {
-        hint: 'set lock: off for this destination, and keep a second copy where a lock holds',
-      });
-    }
+    this.#refuseLock(lock);
     checkMetadata(metadata ?? {});
     const paths = pathsOf(this.#root, key);
     const guard: Guard = (fn) => this.#guard('storing', key, signal, fn);
@@ -135,8 +131,9 @@ export class FileStore implements Store {
     });
   }
 
-  async probeWrite(prefix: string, { signal }: { signal: AbortSignal }): Promise<void> {
+  async probeWrite(prefix: string, { signal, lock }: Pick<PutOptions, 'signal' | 'lock'>): Promise<void> {
     signal.throwIfAborted();
+    this.#refuseLock(lock);
     const paths = pathsOf(this.#root, `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}${PROBE}`);
     await this.#guard('probing', prefix, signal, async () => {
       await this.#refuseEscape(paths);
@@ -256,6 +253,13 @@ export class FileStore implements Store {
   #refuseVersion(versionId: string | undefined): void {
     if (versionId === undefined) return;
     throw new StrongroomError('E_PRECONDITION', `destination "${this.name}": a directory keeps no versions`);
+  }
+
+  #refuseLock(lock: PutOptions['lock']): void {
+    if (lock === undefined) return;
+    throw new StrongroomError('E_PRECONDITION', `destination "${this.name}": a directory cannot lock`, {
+      hint: 'keep a second copy in a bucket with object lock',
+    });
   }
 
   #conflict(key: ObjectKey): StrongroomError {

@@ -87,13 +87,7 @@ export async function confirm(
   done: Committed,
   options: Pick<PutOptions, 'lock'>,
 ): Promise<StoredObject> {
-  const found = await lookFor(ctx, c.key, AbortSignal.timeout(ctx.requestTimeoutMs * 2), done.versionId);
-  if (found === null) {
-    throw new StrongroomError('E_STORE_RESPONSE', `${phrase(c.where)}: stored, and then it is not there`, {
-      hint: 'does something delete objects there, or does the endpoint lead to several stores?',
-      retryable: false,
-    });
-  }
+  const found = await seen(ctx, c, done);
   if (!c.fits(found)) {
     throw await withdrawn(ctx, c, done, 'E_STORE_CHECKSUM', 'what is stored is not what was sent');
   }
@@ -102,6 +96,21 @@ export async function confirm(
   }
   const { crc32: _, ...stored } = found;
   return stored;
+}
+
+/** What was just stored. Some stores show it after a while only: asked again, as often as a failed request is. */
+async function seen(ctx: S3Context, c: Commit, done: Committed): Promise<FoundObject> {
+  const notThere = new StrongroomError('E_STORE_RESPONSE', `${phrase(c.where)}: stored, and then it is not there`, {
+    hint: 'does something delete objects there, or does the endpoint lead to several stores?',
+    retryable: false,
+  });
+  const signal = AbortSignal.timeout(ctx.requestTimeoutMs * 2);
+  const look = async (): Promise<FoundObject> => {
+    const found = await lookFor(ctx, c.key, signal, done.versionId);
+    if (found === null) throw notThere;
+    return found;
+  };
+  return await retry(ctx.retry, look, signal, { retryable: (e) => e === notThere });
 }
 
 /** Is the commit's failure one that leaves room for doubt about the object being there? */

@@ -11,6 +11,13 @@ export type Meaning = {
   retryable?: boolean | undefined;
 };
 
+/** Of a bucket that is to keep locks, and was made without. */
+export const noObjectLock = {
+  code: 'E_PRECONDITION',
+  why: 'the bucket has no object lock',
+  hint: 'make the bucket with object lock enabled, or take objectLock out of this destination',
+} as const satisfies Meaning;
+
 type Reading = (failure: Failure, where: Where) => Meaning;
 type Entry = Meaning | Reading;
 
@@ -104,7 +111,12 @@ const full: Reading = (failure) => ({
 const tooLarge: Reading = (failure) => ({
   code: 'E_PRECONDITION',
   why: `the destination refuses the size${quote(failure.message)}`,
-  hint: 'parts must have 5 MiB to 5 GiB; change the part size',
+  hint: 'parts have 8 MiB, and Amazon takes 5 MiB to 5 GiB: does this destination, or a proxy before it, take less?',
+});
+const headersTooLarge: Reading = (failure) => ({
+  code: 'E_PRECONDITION',
+  why: `the destination refuses the length of the key or of the headers${quote(failure.message)}`,
+  hint: 'shorten the prefix of the destination, or its tags; Amazon takes 1,024 bytes of key and 2 KB of metadata',
 });
 const archived: Meaning = {
   code: 'E_PRECONDITION',
@@ -145,11 +157,7 @@ const notImplemented: Reading = (failure) => ({
 });
 const invalid: Reading = (failure, where) => {
   if (/object.?lock/i.test(failure.message)) {
-    return {
-      code: 'E_PRECONDITION',
-      why: `the bucket has no object lock${quote(failure.message)}`,
-      hint: 'create the bucket with object lock, or set lock: off for this destination',
-    };
+    return { ...noObjectLock, why: `${noObjectLock.why}${quote(failure.message)}` };
   }
   if (/checksum|digest/i.test(failure.message)) return changed(failure, where);
   // A version that never was; a valid one that is gone is "not found" by name.
@@ -168,8 +176,9 @@ const serverSideKey: Reading = (failure) => ({
 });
 
 const BY_NAME = new Map<string, Entry>([
-  ...names(bucketMissing, 'NoSuchBucket'),
+  ...names(bucketMissing, 'NoSuchBucket', 'InvalidBucketName'),
   ...names(bucketElsewhere, 'PermanentRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'),
+  ...names(bucketElsewhere, 'TemporaryRedirect', 'Redirect', 'InvalidRegion', 'IncorrectEndpoint'),
   ...names(
     denied,
     'AccessDenied',
@@ -178,6 +187,8 @@ const BY_NAME = new Map<string, Entry>([
     'AccountProblem',
     'Forbidden',
     'UnauthorizedAccess',
+    'NotSignedUp',
+    'InvalidPayer',
   ),
   ...names(locked, 'ObjectLocked'),
   ...names(expired, 'ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired'),
@@ -188,8 +199,9 @@ const BY_NAME = new Map<string, Entry>([
     'InvalidClientTokenId',
     'XAdminUserNotFound',
     'UnrecognizedClientException',
+    'InvalidSecurity',
   ),
-  ...names(wrongSignature, 'SignatureDoesNotMatch', 'InvalidSignatureException'),
+  ...names(wrongSignature, 'SignatureDoesNotMatch', 'InvalidSignatureException', 'InvalidSignature'),
   ...names(noCredentials, 'CredentialsProviderError', 'TokenProviderError', 'ProviderError'),
   ...names(skewed, 'RequestTimeTooSkewed', 'RequestInTheFuture'),
   ...names(
@@ -220,14 +232,8 @@ const BY_NAME = new Map<string, Entry>([
     'InvalidPart',
   ),
   ...names(changed, 'InvalidPartOrder', 'ContentSHA256Mismatch', 'ChecksumMismatch'),
-  ...names(
-    tooLarge,
-    'EntityTooLarge',
-    'EntityTooSmall',
-    'MaxMessageLengthExceeded',
-    'MetadataTooLarge',
-    'KeyTooLongError',
-  ),
+  ...names(tooLarge, 'EntityTooLarge', 'EntityTooSmall', 'MaxMessageLengthExceeded'),
+  ...names(headersTooLarge, 'MetadataTooLarge', 'KeyTooLongError', 'KeyTooLong', 'RequestHeaderSectionTooLarge'),
   ...names(full, 'QuotaExceeded', 'XMinioStorageFull', 'InsufficientCapacity', 'InsufficientStorage', 'StorageFull'),
   ...names(
     full,
@@ -243,16 +249,17 @@ const BY_NAME = new Map<string, Entry>([
   ...names(uploadGone, 'NoSuchUpload'),
   ...names(notAllowed, 'MethodNotAllowed'),
   ...names(pastEnd, 'InvalidRange'),
-  ...names(notImplemented, 'NotImplemented', 'InvalidStorageClass'),
-  ...names(
-    invalid,
-    'InvalidRequest',
-    'InvalidArgument',
-    'ObjectLockConfigurationNotFoundError',
-    'InvalidRetentionPeriod',
-  ),
+  ...names(notImplemented, 'NotImplemented', 'InvalidStorageClass', 'InvalidEncryptionAlgorithmError', 'InvalidTag'),
+  // Status 409, and nothing that passes by itself.
+  ...names(notImplemented, 'InvalidBucketState'),
+  ...names(invalid, 'InvalidRequest', 'InvalidArgument', 'InvalidRetentionPeriod'),
+  ...names(noObjectLock, 'ObjectLockConfigurationNotFoundError'),
   ...names(timedOut, 'TimeoutError', 'RequestTimeout', 'RequestTimeoutException', 'IncompleteBody', 'AbortError'),
+  ...names(timedOut, 'ConnectionClosedByRequester', 'ResponseInterrupted'),
 ]);
+
+/** Every answer and exception that the table knows by its name. */
+export const KNOWN_ANSWERS: readonly string[] = [...BY_NAME.keys()];
 
 function networkMeaning(code: string): Meaning | undefined {
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
@@ -298,10 +305,11 @@ function byStatus(failure: Failure, where: Where): Entry {
   const code = failure.status ?? 0;
   if (code === 301 || code === 307) return bucketElsewhere;
   if (code === 401 || code === 403) return denied;
-  if (code === 404)
-    return where.operation === 'get' || where.operation === 'head' || where.operation === 'delete'
-      ? notThere
-      : bucketMissing;
+  if (code === 404) {
+    // The bucket has just taken an upload: what is not there is its lock.
+    if (where.operation === 'lock') return noObjectLock;
+    return ['get', 'head', 'delete'].includes(where.operation) ? notThere : bucketMissing;
+  }
   if (code === 405) return notAllowed;
   if (code === 408) return timedOut;
   if (code === 409) return raced;

@@ -12,6 +12,7 @@ export const OPERATIONS = {
   list: { doing: 'listing', action: 's3:ListBucket' },
   uploads: { doing: 'listing unfinished uploads of', action: 's3:ListBucketMultipartUploads' },
   delete: { doing: 'deleting', action: 's3:DeleteObject' },
+  lock: { doing: 'looking for the object lock of', action: 's3:GetBucketObjectLockConfiguration' },
 } as const;
 
 export type Operation = keyof typeof OPERATIONS;

@@ -9,6 +9,7 @@ import { at, request, type S3Context, s3Context, whereOf } from './s3-context.ts
 import { download } from './s3-get.ts';
 import { lookFor } from './s3-head.ts';
 import { listObjects, listUploads } from './s3-list.ts';
+import { proveLock } from './s3-lock.ts';
 import { abortUpload, beginUpload, putMultipart } from './s3-multipart.ts';
 import type { S3StoreOptions } from './s3-options.ts';
 import { putBytes } from './s3-put.ts';
@@ -72,12 +73,14 @@ export class S3Store implements Store {
     }
   }
 
-  async probeWrite(prefix: string, { signal }: { signal: AbortSignal }): Promise<void> {
+  async probeWrite(prefix: string, options: Pick<PutOptions, 'signal' | 'lock'>): Promise<void> {
+    const { signal, lock } = options;
     const key = `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}${PROBE}-${randomUUID()}` as ObjectKey;
-    const upload = await beginUpload(this.#ctx, key, { signal, contentType: 'application/octet-stream' });
+    const upload = await beginUpload(this.#ctx, key, { ...options, contentType: 'application/octet-stream' });
     // Not by the caller's signal: what was begun is ended.
     await abortUpload(this.#ctx, upload, AbortSignal.timeout(this.#ctx.requestTimeoutMs));
     signal.throwIfAborted();
+    if (lock !== undefined) await proveLock(this.#ctx, signal);
   }
 
   listUnfinished(prefix: string, options: { signal: AbortSignal }): AsyncIterable<UnfinishedUpload> {

@@ -71,8 +71,11 @@ export interface Store extends AsyncDisposable {
   list(prefix: string, options: { signal: AbortSignal; after?: string }): AsyncIterable<StoredObject>;
   /** Idempotent. In a versioned bucket this hides the object; `versionId` removes that version for good. */
   delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<void>;
-  /** Proves the right to write below `prefix` without leaving an object behind. */
-  probeWrite(prefix: string, options: { signal: AbortSignal }): Promise<void>;
+  /**
+   * Proves the right to write below `prefix` without leaving an object behind; with `lock` also that objects there can be
+   * locked so, else E_PRECONDITION.
+   */
+  probeWrite(prefix: string, options: Pick<PutOptions, 'signal' | 'lock'>): Promise<void>;
   /** Unfinished uploads below `prefix`; for a directory, its temporary files. */
   listUnfinished(prefix: string, options: { signal: AbortSignal }): AsyncIterable<UnfinishedUpload>;
   /** Idempotent. */

@@ -1,3 +1,4 @@
+import { type CopyPresence, KIND_NAMES, KINDS, lookAtCopies } from '../../snapshots/presence.ts';
 import type { Run } from '../define.ts';
 import type { SnapshotsShowFlags } from '../definitions/snapshots.ts';
 import { describeManifest } from '../manifest-text.ts';
@@ -8,7 +9,19 @@ export const run: Run<SnapshotsShowFlags, [snapshot: string]> = async function (
   const found = await readManifest(snapshots.deps, snapshot, this.signal);
   for (const { destination, error } of found.refused) this.output.warn(`${destination}: ${error.message}`);
   const refused = found.refused.map(({ destination, error }) => ({ destination, error: error.toJSON() }));
-  this.output.result({ readFrom: found.readFrom, refused, manifest: found.manifest }, () =>
-    describeManifest(found.manifest).join('\n'),
+  const seen = await lookAtCopies(snapshots.deps, found.manifest, this.signal);
+  for (const { problems } of seen) for (const { message } of problems) this.output.warn(message);
+  const copies = seen.map((copy) => ({ ...copy, problems: copy.problems.map((problem) => problem.toJSON()) }));
+  this.output.result({ readFrom: found.readFrom, refused, copies, manifest: found.manifest }, () =>
+    [...describeManifest(found.manifest), ...seen.map(describePresence)].join('\n'),
   );
 };
+
+/** By names and lengths: that the bytes are right is for verify to find out. */
+function describePresence({ destination, promised, lacks, problems }: CopyPresence): string {
+  const here = KINDS.filter((kind) => !lacks.includes(kind)).map((kind) => KIND_NAMES[kind]);
+  const [problem] = problems;
+  if (problem !== undefined) return `NOT WHOLE   ${destination}: ${problem.message}`;
+  if (promised !== 'stored' && here.length === 0) return `not there   ${destination}`;
+  return `there now   ${destination}: ${here.join(', ')}`;
+}

@@ -15,14 +15,13 @@ export const run: Run<SnapshotsVerifyFlags, [snapshot: string]> = async function
   await using snapshots = await openSnapshots(this, flags);
   const { deps } = snapshots;
   const only = flags.destination;
-  const stores = only === undefined ? deps.stores : deps.stores.filter(({ name }) => name === only);
-  if (stores.length === 0) {
-    throw new StrongroomError('E_USAGE', `${deps.cluster} has no destination "${only ?? ''}"`, {
+  if (only !== undefined && !deps.stores.some(({ name }) => name === only)) {
+    throw new StrongroomError('E_USAGE', `${deps.cluster} has no destination "${only}"`, {
       hint: `it has ${deps.stores.map(({ name }) => name).join(', ')}`,
     });
   }
   const { manifest } = await readManifest(deps, id, this.signal);
-  const { copies } = await verifySnapshot({ ...deps, stores }, manifest, this.signal);
+  const { copies } = await verifySnapshot(deps, manifest, this.signal, only === undefined ? {} : { only });
   snapshots.endProgress();
   const document = {
     cluster: deps.cluster,

@@ -7,7 +7,7 @@ import { type ClusterConfig, clusterConfig, readRecipients } from './config/clus
 import type { Config } from './config/load.ts';
 import type { AuthConfig, DestinationConfig, KmsKeyConfig } from './config/schema.ts';
 import { StrongroomError } from './core/errors.ts';
-import type { ClusterName } from './core/ids.ts';
+import type { ClusterName, RunId, SnapshotId } from './core/ids.ts';
 import { createLog, type Log } from './core/log.ts';
 import { type OnProgress, unwatched } from './core/progress.ts';
 import type { Secret } from './core/secret.ts';
@@ -18,7 +18,7 @@ import { kmsSigner } from './crypt/kms-signer.ts';
 import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
 import { recoveryPageOf } from './recovery.ts';
-import type { RestoreDeps } from './restore/options.ts';
+import type { RestoreDeps, SafetySnapshot } from './restore/options.ts';
 import type { SpoolOptions } from './spool/spool.ts';
 import { FileStore } from './store/file.ts';
 import { S3Store } from './store/s3.ts';
@@ -96,25 +96,26 @@ export class App implements AsyncDisposable {
     };
   }
 
-  /**
-   * Everything a restore into `name` needs. `targetToken` installs the snapshot where the target does not know the
-   * configured login yet, as a fresh cluster does; after the install only the configured login counts.
-   */
-  async restoreDeps(
-    name: string,
-    options: { targetToken: Secret<string> | null; nextShare: RestoreDeps['nextShare'] },
-    signal: AbortSignal,
-  ): Promise<RestoreDeps> {
+  /** Everything a restore of a snapshot of `name` needs. */
+  async restoreDeps(name: string, options: RestoreAppOptions, signal: AbortSignal): Promise<RestoreDeps> {
     const cluster = clusterConfig(this.config, name);
+    const into = clusterConfig(this.config, options.into ?? name);
     const destinations = await this.#destinations(cluster, signal);
-    const auth = await readAuth(cluster.auth, signal);
     const { targetToken } = options;
-    const restored = await this.#vault(cluster, auth, signal);
+    // After the install the users and roles are those of the source, on the nodes of the target.
+    const { namespace: _, ...nodes } = into;
+    const source = { ...nodes, ...(cluster.namespace === undefined ? {} : { namespace: cluster.namespace }) };
+    const restored = await this.#vault(source, await readAuth(cluster.auth, signal), signal);
+    let target = restored;
+    if (targetToken !== null) target = await this.#vault(into, { method: 'token', token: targetToken }, signal);
+    else if (into.name !== cluster.name) target = await this.#vault(into, await readAuth(into.auth, signal), signal);
     return {
       cluster: cluster.name,
-      target:
-        targetToken === null ? restored : await this.#vault(cluster, { method: 'token', token: targetToken }, signal),
+      into: into.name,
+      target,
       restored,
+      takeSafety: options.withSafety ? (run, abort) => this.#takeSafety(into.name, target, run, abort) : null,
+      askRestart: options.askRestart,
       catalogue: await this.#catalogue(cluster, destinations, signal),
       stores: destinations.map(({ store }) => store),
       kms: await this.#kmsKeys(cluster.encryption.kms, signal),
@@ -143,6 +144,21 @@ export class App implements AsyncDisposable {
       log: this.log,
       onProgress: this.#onProgress,
     };
+  }
+
+  /** One copy is enough, and one kind of key: on the day of a restore a destination or KMS may well be down. */
+  async #takeSafety(name: string, vault: VaultCluster, run: RunId, signal: AbortSignal): Promise<SafetySnapshot> {
+    const [{ backupLocked }, configured] = await Promise.all([
+      import('./backup/backup.ts'),
+      this.backupDeps(name, signal),
+    ]);
+    const hasBreakGlass = configured.breakGlass.length > 0;
+    const recipientPolicy = hasBreakGlass
+      ? { minKmsWraps: 0, minBreakGlass: 1, accept: { noKms: DECLINE_KMS } }
+      : configured.recipientPolicy;
+    const deps = { ...configured, vault, requiredCopies: 1, recipientPolicy };
+    const { manifest, missing } = await backupLocked(deps, { purpose: 'safety', newLineage: true }, run, signal);
+    return { snapshot: manifest.snapshot as SnapshotId, missing: missing.map(({ what }) => what) };
   }
 
   get spool(): SpoolOptions {
@@ -271,6 +287,20 @@ export class App implements AsyncDisposable {
     return await Promise.all(cluster.encryption.identities.map((ref) => ref.resolve(signal)));
   }
 }
+
+export type RestoreAppOptions = {
+  /** the cluster to restore into; default: the one that the snapshot is of */
+  into?: string;
+  /**
+   * installs the snapshot where the target does not know the configured login yet, as a fresh cluster does; after the
+   * install only the configured login counts
+   */
+  targetToken: Secret<string> | null;
+  /** keep a snapshot of the target before the install */
+  withSafety: boolean;
+  nextShare: RestoreDeps['nextShare'];
+  askRestart: RestoreDeps['askRestart'];
+};
 
 export type SnapshotDeps = {
   cluster: ClusterName;

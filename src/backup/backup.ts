@@ -9,11 +9,12 @@ import { newRunId, newSnapshotId, type RunId, type SnapshotId } from '../core/id
 import { completeWraps } from '../crypt/complete.ts';
 import { checkRecipients } from '../crypt/policy.ts';
 import { type MissingWrap, type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
+import { runFolder } from '../spool/folder.ts';
 import { takeLock } from '../spool/lock.ts';
 import { SpoolFile } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
 import { compositeSha256 } from '../store/parts.ts';
-import { forget, note, runFolder } from './journal.ts';
+import { forget, note } from './journal.ts';
 import { buildManifest } from './manifest.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
 import { compareMembers, compareWithPrevious, implausible } from './plausible.ts';

@@ -1,14 +1,9 @@
-/** A run's own note: written before its first byte, removed when nothing of it is left to do. */
+/** A run's own note: written before its first byte, removed when nothing of it is left to do. The cluster's lock must be held. */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ClusterName, parseSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
+import { parseSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
 
 const SUFFIX = '.run.json';
-
-/** Where the files of one cluster's runs live. The cluster's lock must be held for everything in this file. */
-export function runFolder(spoolDirectory: string, cluster: ClusterName): string {
-  return join(spoolDirectory, cluster);
-}
 
 /** Notes that `run` is about to make `snapshot`; {@link forget} removes the note. */
 export async function note(folder: string, run: RunId, snapshot: SnapshotId): Promise<void> {
@@ -28,11 +23,4 @@ export async function noted(folder: string): Promise<SnapshotId[]> {
   return names
     .flatMap((name) => (name.endsWith(SUFFIX) ? (parseSnapshotId(name.slice(0, -SUFFIX.length)) ?? []) : []))
     .toSorted();
-}
-
-/** Spool files are of no use to anybody but the run that made them. */
-export async function removeSpoolFiles(folder: string): Promise<void> {
-  for (const name of await readdir(folder).catch(() => [])) {
-    if (name.endsWith('.spool')) await rm(join(folder, name), { force: true });
-  }
 }

@@ -4,10 +4,11 @@
  */
 import { isError, type StrongroomError } from '../core/errors.ts';
 import type { SnapshotId } from '../core/ids.ts';
+import { removeSpoolFiles } from '../spool/folder.ts';
 import { isProbe, kindPrefix, type ObjectKey, type ObjectKind, objectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { completeCopies } from './complete.ts';
-import { forget, noted, removeSpoolFiles } from './journal.ts';
+import { forget, noted } from './journal.ts';
 import type { BackupDeps } from './options.ts';
 
 export type SweepDeps = Pick<BackupDeps, 'cluster' | 'catalogue' | 'destinations' | 'clock' | 'log'>;

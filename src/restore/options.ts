@@ -1,6 +1,6 @@
 /** What a restore needs from whoever runs it. */
 import type { Catalogue } from '../catalogue/catalogue.ts';
-import type { ClusterName } from '../core/ids.ts';
+import type { ClusterName, RunId, SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
 import type { Secret } from '../core/secret.ts';
@@ -11,7 +11,10 @@ import type { Store } from '../store/store.ts';
 import type { VaultCluster } from '../vault/cluster.ts';
 
 export type RestoreDeps = {
+  /** the cluster that the snapshot is of */
   cluster: ClusterName;
+  /** the cluster that it is restored into; mostly the same */
+  into: ClusterName;
   /** the target, with the credentials that may install a snapshot there now */
   target: VaultCluster;
   /** the same nodes, with credentials that are valid *after* the restore: the snapshot brings its own tokens */
@@ -21,18 +24,42 @@ export type RestoreDeps = {
   kms: readonly KmsKey[];
   identities: readonly Secret<string>[];
   spool: SpoolOptions;
+  /**
+   * takes and stores a snapshot of the target as it is before the install; null = declined in words. The caller holds the
+   * lock of {@link into}
+   */
+  takeSafety: ((run: RunId, signal: AbortSignal) => Promise<SafetySnapshot>) | null;
   /** gives the next unseal key share, or null when there are no more; asked only when a Shamir node is sealed */
   nextShare: (need: { node: string; progress: number; threshold: number }) => Promise<Secret<string> | null>;
+  /** tells people which processes to restart, in this order; the nodes are watched meanwhile */
+  askRestart: (needs: readonly RestartNeed[]) => void;
   clock: Clock;
   log: Log;
   onProgress: OnProgress;
 };
 
+export type SafetySnapshot = {
+  snapshot: SnapshotId;
+  /** copies or wraps that it lacks */
+  missing: string[];
+};
+
+export type RestartNeed = {
+  /** the node, as configured */
+  url: string;
+  /** one sentence */
+  why: string;
+};
+
 export type RestoreOptions = {
-  /** `latest`, a snapshot id, or the path of a plain archive */
-  snapshot: string;
+  /** `latest`, a snapshot id, the path of a plain archive, or the newest backup up to a time */
+  snapshot: string | { notAfter: Date };
   /** install with snapshot-force even into the same cluster: needed when its unseal keys or seal changed since */
   force: boolean;
   /** the longest wait for the cluster to serve again after the install, in milliseconds */
   settleTimeoutMs: number;
+  /** the longest wait for people to restart nodes, in milliseconds; 0 = what needs it is left unproven and said */
+  restartWaitMs: number;
+  /** the snapshot was handed over by a run that nothing here knows of: open the cluster and prove it, install nothing */
+  resume: boolean;
 };

@@ -3,7 +3,7 @@ import type { ArchiveReport } from '../archive/report.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { StrongroomError } from '../core/errors.ts';
 import type { ClusterName } from '../core/ids.ts';
-import { formatDuration } from '../core/units.ts';
+import type { TargetContents } from './look.ts';
 
 /** The target as it answers now. */
 export type TargetState = {
@@ -14,71 +14,139 @@ export type TargetState = {
   sealType: string;
   threshold: number;
   raftAppliedIndex: number | null;
+  /** the listener's http_read_timeout in milliseconds; null = this login may not read it */
+  readTimeoutMs: number | null;
 };
+
+/** Leases of one request path: in the snapshot, and in the target now (null = not known). */
+export type LeaseChange = { path: string; snapshot: number; now: number | null };
 
 export type RestorePlan = {
   cluster: ClusterName;
+  into: ClusterName;
   target: string;
   /** snapshot-force instead of snapshot: it skips the server's seal check, and only that */
   force: boolean;
   /** why, in one sentence */
   forceReason: string;
+  /** the target is another cluster than the source, or that is not known */
+  isForeign: boolean;
   /** unseal key shares that will be asked for; 0 for auto seals and for a cluster that keeps its keys */
   sharesNeeded: number;
   ageMs: number | null;
   /** entries that the target has and the snapshot does not; null when that cannot be said */
   indexDistance: number | null;
+  /** of the snapshot, its plain archive in bytes */
+  bytes: number;
+  /** records in the snapshot, and in the target now (null = not known) */
+  records: { snapshot: number; now: number | null };
+  /** most first */
+  leases: LeaseChange[];
+  /** passwords that the restored cluster may rotate at once */
+  staticRoles: number;
+  /** a snapshot of the target is kept before anything is installed */
+  safety: boolean;
+  /** until the restored cluster is proven, without the time that people take; in milliseconds */
+  estimateMs: number;
   warnings: string[];
 };
 
+/** The server's own pause between applying a snapshot and serving it, and some for the election and the polls. */
+const SERVER_MS = 8_000;
+/** Above this rate an upload inside http_read_timeout is not a matter of course, in bytes per second. */
+const COMMON_RATE = 20 * 2 ** 20;
+
 /**
- * Rejects (throws) with E_PRECONDITION where the restore cannot end well: a foreign product, another seal type, a target
- * initialised with a smaller threshold than the snapshot's.
+ * Rejects (throws) with E_PRECONDITION where the restore cannot end well: a foreign product, another seal type.
  */
 export function planRestore(input: {
   cluster: ClusterName;
+  into: ClusterName;
   target: TargetState;
   report: ArchiveReport;
   manifest: Manifest | null;
+  /** null = not looked at, because nobody wants a safety snapshot either */
+  contents: TargetContents | null;
   now: Date;
+  /** how long fetching, decrypting and verifying the snapshot took just now, in milliseconds */
+  verifyMs: number;
   /** use snapshot-force also where the target is the same cluster, as after a rekey */
   force: boolean;
 }): RestorePlan {
-  const { cluster, target, report, manifest } = input;
+  const { cluster, into, target, report, manifest, contents } = input;
   refuseMisfit(target, report);
   const sourceId = manifest?.source.clusterId ?? null;
   const sameCluster = sourceId !== null && sourceId === target.clusterId;
   const unsealedSums = report.seal.sealedSums !== 'present';
   // A Shamir Vault that is sent an archive without sealed sums on the normal path panics: force is the only safe one.
   const force = input.force || !sameCluster || unsealedSums;
-  const warnings = [...report.cautions];
-  if (report.productVersion !== null && target.version !== null && older(target.version, report.productVersion)) {
-    warnings.push(`the target runs ${target.version}, older than ${report.productVersion} of the snapshot`);
-  }
+  const now = contents !== null && 'report' in contents ? contents : null;
   return {
     cluster,
+    into,
     target: target.activeNode,
     force,
     forceReason:
       input.force && sameCluster ? 'asked for' : forceReason(sameCluster, unsealedSums, sourceId, target.clusterId),
+    isForeign: !sameCluster,
     sharesNeeded: force && report.seal.type === 'shamir' ? Math.max(report.seal.threshold, target.threshold) : 0,
     ageMs: manifest === null ? null : input.now.getTime() - Date.parse(manifest.createdAt),
     indexDistance: sameCluster && target.raftAppliedIndex !== null ? target.raftAppliedIndex - report.raft.index : null,
-    warnings,
+    bytes: report.bytes,
+    records: { snapshot: report.state.records, now: now?.report.state.records ?? null },
+    leases: leaseChanges(report, now?.report ?? null),
+    staticRoles: report.state.staticRoles,
+    safety: contents !== null,
+    // Once sent, twice read for the proof; the safety snapshot is taken and stored.
+    estimateMs: SERVER_MS + 3 * input.verifyMs + 2 * (now?.tookMs ?? 0),
+    warnings: [...warningsOf(target, report, contents), ...report.cautions],
   };
 }
 
-/** Lines for people, most important first. */
-export function describePlan(plan: RestorePlan, label: string): string[] {
-  return [
-    `restore   ${label}`,
-    `into      ${plan.cluster}, active node ${plan.target}`,
-    ...(plan.ageMs === null ? [] : [`age       ${formatDuration(plan.ageMs)}: everything written since is lost`]),
-    ...(plan.indexDistance === null ? [] : [`distance  ${plan.indexDistance} raft entries behind the target`]),
-    `endpoint  ${plan.force ? 'snapshot-force' : 'snapshot'}: ${plan.forceReason}`,
-    `shares    ${plan.sharesNeeded === 0 ? 'none needed' : `${plan.sharesNeeded} unseal key shares of the source, for each node`}`,
-    ...plan.warnings.map((warning) => `caution   ${warning}`),
-  ];
+function warningsOf(target: TargetState, report: ArchiveReport, contents: TargetContents | null): string[] {
+  const warnings: string[] = [];
+  if (contents !== null && 'unknown' in contents) {
+    warnings.push(
+      `the target gives no snapshot (${contents.unknown}): what it holds now is not known, and the safety snapshot will fail the same way`,
+    );
+  }
+  if (report.product === 'unknown' || target.product === 'unknown') {
+    const which = report.product === 'unknown' ? 'the snapshot' : 'the target';
+    warnings.push(`the product of ${which} is not known: whether both are the same was not checked`);
+  }
+  if (report.productVersion !== null && target.version !== null && older(target.version, report.productVersion)) {
+    warnings.push(`the target runs ${target.version}, older than ${report.productVersion} of the snapshot`);
+  }
+  if (isStale(target, report)) {
+    warnings.push(
+      `the target counts ${target.threshold} shares, the snapshot ${report.seal.threshold}: ${target.activeNode} will refuse the right shares until its process is restarted after the install`,
+    );
+  }
+  const timeoutMs = target.readTimeoutMs ?? 30_000;
+  if (report.bytes / (timeoutMs / 1000) > COMMON_RATE) {
+    const source = target.readTimeoutMs === null ? 'the default, as it cannot be read' : 'as configured';
+    warnings.push(
+      `the whole upload must be done within http_read_timeout (${Math.round(timeoutMs / 1000)} s, ${source}): ${Math.ceil(report.bytes / 2 ** 20)} MiB need ${Math.ceil(report.bytes / 2 ** 20 / (timeoutMs / 1000))} MiB/s; raise it in the listener stanza if the way to the node is slower`,
+    );
+  }
+  return warnings;
+}
+
+/** After a forced restore the active node goes on counting by its old, smaller number (trap 8). */
+function isStale(target: TargetState, { seal }: ArchiveReport): boolean {
+  return seal.type === 'shamir' && target.threshold < seal.threshold;
+}
+
+function leaseChanges(then: ArchiveReport, now: ArchiveReport | null): LeaseChange[] {
+  const countsOf = (report: ArchiveReport | null): Map<string, number> =>
+    new Map(report?.state.leases.map(({ path, count }) => [path, count]));
+  const [before, after] = [countsOf(then), countsOf(now)];
+  const changes = [...new Set([...before.keys(), ...after.keys()])].map((path) => ({
+    path,
+    snapshot: before.get(path) ?? 0,
+    now: now === null ? null : (after.get(path) ?? 0),
+  }));
+  return changes.toSorted((a, b) => Math.max(b.snapshot, b.now ?? 0) - Math.max(a.snapshot, a.now ?? 0));
 }
 
 function refuseMisfit(target: TargetState, report: ArchiveReport): void {
@@ -94,15 +162,6 @@ function refuseMisfit(target: TargetState, report: ArchiveReport): void {
       'E_PRECONDITION',
       `the snapshot's seal is ${report.seal.type}, the target's is ${target.sealType}: it would end sealed`,
       { hint: rightSeal(report.seal) },
-    );
-  }
-  if (report.seal.type === 'shamir' && target.threshold < report.seal.threshold) {
-    throw new StrongroomError(
-      'E_PRECONDITION',
-      `the target was initialised with threshold ${target.threshold}, the snapshot has ${report.seal.threshold}: its active node would refuse the right shares until restarted`,
-      {
-        hint: `initialise the fresh cluster with -key-shares=${report.seal.shares} -key-threshold=${report.seal.threshold}`,
-      },
     );
   }
 }

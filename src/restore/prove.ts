@@ -53,10 +53,7 @@ export async function compareRestored(
   // first, encrypted for nobody but this call.
   await checkRoom(deps.spool, source.bytes);
   const container = await newContainer([]);
-  await using spool = await SpoolFile.create(
-    deps.spool,
-    join(deps.cluster, `proof-${newRunId(deps.clock.now())}.spool`),
-  );
+  await using spool = await SpoolFile.create(deps.spool, join(deps.into, `proof-${newRunId(deps.clock.now())}.spool`));
   const taken = takeSnapshot(node, { signal, deadlineMs: SNAPSHOT_DEADLINE_MS });
   await flow(taken, [container.encrypt], spool.write, signal);
   const fresh = decrypt([container.identity], { headerSha256: container.headerSha256 })(spool.read(0, spool.bytes));

@@ -1,52 +1,136 @@
 /**
- * The way back: verify the whole archive to nowhere, install it on the active node, open the cluster, and prove that
- * it holds what the snapshot says. `204` is an answer, not a proof.
+ * The way back: verify the whole archive to nowhere, show what it would do, keep what the target holds now, install it
+ * on the active node, open the cluster, and prove that every node serves what the snapshot says. `204` is an answer, not a
+ * proof. Stopped at any moment, the same command run again looks what became of it and goes on.
  */
 import { join } from 'node:path';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { measure } from '../core/flow.ts';
-import { newRunId } from '../core/ids.ts';
+import { newRunId, type RunId } from '../core/ids.ts';
+import { removeSpoolFiles, runFolder } from '../spool/folder.ts';
 import { takeLock } from '../spool/lock.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
-import { installSnapshot } from '../vault/install.ts';
+import { describePlan } from './describe.ts';
+import { type Finished, finish } from './finish.ts';
+import { forgetHandover, type Handover, readHandover, stateHash } from './handover.ts';
+import { install, listenerReadTimeout } from './install.ts';
+import { lookInto } from './look.ts';
 import type { RestoreDeps, RestoreOptions } from './options.ts';
-import { describePlan, planRestore, type RestorePlan } from './plan.ts';
-import { compareRestored, type RestoreProof, unproven } from './prove.ts';
-import { type Expected, settle } from './settle.ts';
+import { planRestore, type RestorePlan } from './plan.ts';
+import type { Installed, RestoreResult } from './result.ts';
+import { handoverUnknown, whatBecameOf } from './resume.ts';
+import { keepSafe } from './safety.ts';
 import { openSource, type RestoreSource } from './source.ts';
 
-export type RestoreResult = {
-  snapshot: string | null;
-  label: string;
-  openedWith: string;
-  raftIndex: number;
-  plan: RestorePlan;
-  proof: RestoreProof;
-  warnings: string[];
-  /** milliseconds by stage; `total` is from the first step to the proof */
-  timings: { fetch: number; install: number; settle: number; prove: number; total: number };
-};
+/** Shows what is about to happen and asks for the go-ahead; `plan` is null where an earlier run had installed already. */
+export type Confirm = (plan: RestorePlan | null, lines: readonly string[]) => Promise<void>;
 
 /**
- * Restores one snapshot into the cluster behind `deps.target` and proves it.
+ * Restores one snapshot into the cluster behind `deps.target` and proves it on every node.
  *
- * `confirm` is called once, with the plan, after everything that can be checked beforehand was checked; when it rejects,
- * nothing has happened. After it, every error says in which state the cluster is: E_INSTALL_REFUSED = untouched,
- * E_INSTALL_UNKNOWN = look before trying again, E_UNSEAL and E_PROOF_FAILED = installed.
+ * `confirm` is called after everything that can be checked beforehand was checked; when it rejects, nothing has happened.
+ * After it, every error says in which state the target is: E_INSTALL_REFUSED = untouched, E_INSTALL_UNKNOWN, E_UNSEAL,
+ * E_PROOF_FAILED and E_INTERRUPTED say it in words. In all of them the next run of the same restore goes on from there.
  */
 export async function restore(
   deps: RestoreDeps,
   options: RestoreOptions,
-  confirm: (plan: RestorePlan, lines: readonly string[]) => Promise<void>,
+  confirm: Confirm,
   signal: AbortSignal,
 ): Promise<RestoreResult> {
   const start = performance.now();
   const run = newRunId(deps.clock.now());
-  await using _lock = await takeLock(join(deps.spool.directory, deps.cluster, 'lock'), run, deps.clock.now());
-  const active = await deps.target.active(signal);
-  await using source = await openSource(deps, options.snapshot, signal);
+  const folder = runFolder(deps.spool.directory, deps.into);
+  await using _lock = await takeLock(join(folder, 'lock'), run, deps.clock.now());
+  await removeSpoolFiles(folder);
+  const progress: Progress = { run, folder, start, isHandedOver: false };
+  try {
+    await using source = await openSource(deps, options.snapshot, signal);
+    const fetched = performance.now();
+    const { notice, ended } = await goOn(deps, options, source, confirm, { progress, fetched }, signal);
+    if (ended !== null) return ended;
+    return await begin(deps, options, source, confirm, { progress, fetched, notice }, signal);
+  } catch (e) {
+    throw isError(e, 'E_INTERRUPTED') ? interrupted(e, progress.isHandedOver) : e;
+  }
+}
+
+type Progress = {
+  run: RunId;
+  folder: string;
+  start: number;
+  /** from now on an interruption leaves a target that may hold the snapshot */
+  isHandedOver: boolean;
+};
+
+/** Where an earlier run had handed this snapshot over: what became of it, and the rest of the way where it arrived. */
+async function goOn(
+  deps: RestoreDeps,
+  options: RestoreOptions,
+  source: RestoreSource,
+  confirm: Confirm,
+  { progress, fetched }: { progress: Progress; fetched: number },
+  signal: AbortSignal,
+): Promise<{ notice: string[]; ended: RestoreResult | null }> {
+  const { run, folder, start } = progress;
+  const handover = await unfinished(deps, options, source, folder, run, signal);
+  if (handover === null) return { notice: [], ended: null };
+  const found = await whatBecameOf(deps, handover, source, signal);
+  if (found.outcome === 'absent') {
+    if (!options.resume) return { notice: [found.notice], ended: null };
+    throw new StrongroomError('E_PRECONDITION', `there is nothing to go on with: ${found.notice}`, {
+      hint: 'run it without --resume',
+    });
+  }
+  await confirm(null, [
+    `restore   ${source.label}`,
+    `into      ${deps.into}`,
+    `goes on   ${found.notice}`,
+    `installs  nothing: the cluster is opened, and proven`,
+  ]);
+  progress.isHandedOver = true;
+  const sourceId = source.manifest?.source.clusterId ?? null;
+  const installed: Installed = {
+    expect: expected(source, handover),
+    since: performance.now() - (deps.clock.now().getTime() - Date.parse(handover.at)),
+    isForeign: sourceId === null || sourceId !== handover.clusterIdBefore,
+  };
+  const finished = await finish(deps, options, source, installed, signal);
+  const { safety } = handover;
+  const times = { start, fetched, safe: fetched, installed: fetched };
+  return { notice: [], ended: await conclude(deps, folder, source, { plan: null, safety, finished, times }) };
+}
+
+async function unfinished(
+  deps: RestoreDeps,
+  options: RestoreOptions,
+  source: RestoreSource,
+  folder: string,
+  run: RunId,
+  signal: AbortSignal,
+): Promise<Handover | null> {
+  const state = stateHash(source.report);
+  const noted = await readHandover(folder, deps.log);
+  if (noted !== null && noted.state === state) return noted;
+  if (!options.resume) return null;
+  return handoverUnknown(await deps.restored.survey(signal), run, state, deps.clock.now());
+}
+
+/** A restore from its plan to its proof. */
+async function begin(
+  deps: RestoreDeps,
+  options: RestoreOptions,
+  source: RestoreSource,
+  confirm: Confirm,
+  { progress, fetched, notice }: { progress: Progress; fetched: number; notice: readonly string[] },
+  signal: AbortSignal,
+): Promise<RestoreResult> {
+  const { run, folder, start } = progress;
+  const active = await activeTarget(deps, signal);
+  const readTimeoutMs = await listenerReadTimeout(active, signal);
+  const contents = deps.takeSafety === null ? null : await lookInto(active, deps.onProgress, signal);
   const planned = planRestore({
     cluster: deps.cluster,
+    into: deps.into,
     target: {
       activeNode: active.url,
       clusterId: active.view.clusterId,
@@ -55,160 +139,102 @@ export async function restore(
       sealType: active.view.sealType ?? 'unknown',
       threshold: active.view.threshold ?? 0,
       raftAppliedIndex: active.view.raftAppliedIndex,
+      readTimeoutMs,
     },
     report: source.report,
     manifest: source.manifest,
+    contents,
     now: deps.clock.now(),
+    verifyMs: fetched - start,
     force: options.force,
   });
   // What the source leaves in doubt belongs before the confirmation, not after it.
-  const plan = { ...planned, warnings: [...source.warnings, ...planned.warnings] };
-  const fetched = performance.now();
+  const plan = { ...planned, warnings: [...notice, ...source.warnings, ...planned.warnings] };
   await confirm(plan, describePlan(plan, source.label));
 
-  await install(deps, active, source, plan, signal);
+  const confirmed = performance.now();
+  const kept = await keepSafe(deps, run, signal);
+  const safe = performance.now();
+  const safety = kept?.snapshot ?? null;
+  progress.isHandedOver = true;
+  const handover = await install(deps, run, plan, source, { folder, safety, readTimeoutMs }, signal).catch(
+    (e: unknown) => {
+      progress.isHandedOver = false;
+      throw e;
+    },
+  );
   const installed = performance.now();
-  const expect = {
-    clusterId: source.manifest?.source.clusterId ?? null,
-    clusterIdBefore: active.view.clusterId,
-    sealType: source.report.seal.type,
-    threshold: source.report.seal.threshold,
-    sharesNeeded: plan.sharesNeeded,
-  };
-  const after = settleAndProve(deps, options, source, { expect, installed }, signal).catch((e: unknown) => {
-    if (signal.aborted) deps.log.warn({ cluster: deps.cluster }, 'stopped after the install: nothing is proven');
-    throw e;
-  });
-  const { restored, proof, settled } = await after;
-  const end = performance.now();
+  const arrived = { expect: expected(source, handover), since: installed, isForeign: plan.isForeign };
+  const finished = await finish(deps, options, source, arrived, signal);
+  // People's time is theirs: the restore took what it took without it.
+  const times = { start: start + (confirmed - fetched), fetched: confirmed, safe, installed };
+  return await conclude(deps, folder, source, { plan, safety, finished, times });
+}
+
+/** A target that a stopped restore has sealed has no active node: whoever finds it so is told the way on. */
+async function activeTarget(deps: RestoreDeps, signal: AbortSignal): Promise<ActiveNode> {
+  try {
+    return await deps.target.active(signal);
+  } catch (e) {
+    if (!isError(e, 'E_VAULT_SEALED')) throw e;
+    throw new StrongroomError(e.code, e.message, {
+      hint: `${e.hint ?? 'unseal it first'}; if a restore from another machine has sealed it, add --resume: it opens the cluster and proves it`,
+      details: e.details,
+      cause: e,
+    });
+  }
+}
+
+function expected(source: RestoreSource, { clusterIdBefore, sharesNeeded }: Handover): Installed['expect'] {
+  const clusterId = source.manifest?.source.clusterId ?? null;
+  return { clusterId, clusterIdBefore, sealType: source.report.seal.type, sharesNeeded };
+}
+
+async function conclude(
+  deps: RestoreDeps,
+  folder: string,
+  source: RestoreSource,
+  end: {
+    plan: RestorePlan | null;
+    safety: string | null;
+    finished: Finished;
+    times: { start: number; fetched: number; safe: number; installed: number };
+  },
+): Promise<RestoreResult> {
+  const { plan, safety, finished, times } = end;
+  const complete = finished.voters.every(({ proven }) => proven);
+  // While a node is not proven, the next run has something to go on with.
+  if (complete) await forgetHandover(folder);
+  deps.log.info({ cluster: deps.into, snapshot: source.manifest?.snapshot, complete }, 'restored');
   return {
+    complete,
     snapshot: source.manifest?.snapshot ?? null,
     label: source.label,
     openedWith: source.openedWith,
     raftIndex: source.report.raft.index,
     plan,
-    proof,
-    warnings: [...source.warnings, ...(await afterwards(deps, restored, plan, signal))],
+    safety,
+    proof: finished.proof,
+    voters: finished.voters,
+    warnings: [...source.warnings, ...finished.warnings],
     timings: {
-      fetch: fetched - start,
-      install: installed - fetched,
-      settle: settled - installed,
-      prove: end - settled,
-      total: end - start,
+      fetch: times.fetched - times.start,
+      safety: times.safe - times.fetched,
+      install: times.installed - times.safe,
+      settle: finished.settledAt - times.installed,
+      prove: finished.provenAt - finished.settledAt,
+      total: finished.provenAt - times.start,
     },
   };
 }
 
-async function install(
-  deps: RestoreDeps,
-  before: ActiveNode,
-  source: RestoreSource,
-  plan: RestorePlan,
-  signal: AbortSignal,
-): Promise<void> {
-  // The human took time to confirm: whoever is active now gets the snapshot, and only if it is the node of the plan.
-  const active = await deps.target.active(signal);
-  if (active.url !== before.url) {
-    throw new StrongroomError(
-      'E_PRECONDITION',
-      `the active node changed from ${before.url} to ${active.url} meanwhile`,
-      {
-        hint: 'nothing was installed; run the restore again',
-      },
-    );
-  }
-  const watch = measure((bytes) => deps.onProgress({ stage: 'install', bytes, totalBytes: source.bytes }));
-  const readTimeoutMs = await listenerReadTimeout(active, signal);
-  const answer = await installSnapshot(active, watch(source.plain(signal)), {
-    bytes: source.bytes,
-    force: plan.force,
-    ...(readTimeoutMs === null ? {} : { readTimeoutMs }),
-    signal,
-  });
-  // The snapshot brought its own tokens: those of before are gone, also from where they could be revoked.
-  await Promise.all([deps.target.session.forget(), deps.restored.session.forget()]);
-  if (answer.outcome === 'unknown') {
-    deps.log.warn(
-      { cluster: deps.cluster, reason: answer.reason },
-      'the answer to the install was lost, looking for its effect',
-    );
-    deps.onProgress({ stage: 'install', message: `the answer was lost (${answer.reason}): looking for the effect` });
-  }
-}
-
-/** What the listener allows for the upload; null where the login may not read it, as with most. */
-async function listenerReadTimeout(active: ActiveNode, signal: AbortSignal): Promise<number | null> {
-  try {
-    return await active.listenerReadTimeoutMs(signal);
-  } catch (e) {
-    signal.throwIfAborted();
-    if (!isError(e)) throw e;
-    return null;
-  }
-}
-
-/**
- * Waits for the cluster and compares, again and again until it fits or the time is over: between the answer and the
- * effect the old state is still served, and a difference seen then is not yet a verdict.
- */
-async function settleAndProve(
-  deps: RestoreDeps,
-  options: RestoreOptions,
-  source: RestoreSource,
-  { expect, installed }: { expect: Expected; installed: number },
-  signal: AbortSignal,
-): Promise<{ restored: ActiveNode; proof: RestoreProof; settled: number }> {
-  const deadline = installed + options.settleTimeoutMs;
-  let proof: RestoreProof | null = null;
-  let problem: unknown = null;
-  do {
-    const timeoutMs = Math.max(deadline - performance.now(), 1000);
-    const restored = await settle(deps, expect, { since: installed, timeoutMs }, signal);
-    const settled = performance.now();
-    try {
-      proof = await compareRestored(deps, restored, source, signal);
-      if (proof.unexpectedCount === 0) return { restored, proof, settled };
-      problem = null;
-    } catch (e) {
-      signal.throwIfAborted();
-      if (!isError(e) || !e.retryable) throw e;
-      problem = e;
-    }
-  } while (performance.now() < deadline);
-  if (proof !== null && problem === null) throw unproven(proof);
-  throw problem;
-}
-
-/**
- * Standbys of OpenBao keep the old mount table until they start anew, and a node that stayed unsealed keeps raft's old TLS
- * keys. Seen on 2.6.2 and 2.7.2: a restarted or joining node and it do not understand each other ("tls: unrecognized name").
- */
-async function afterwards(
-  deps: RestoreDeps,
-  node: ActiveNode,
-  plan: RestorePlan,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const { nodes } = await deps.restored.survey(signal);
-  const sealed = nodes.filter(({ state }) => state === 'sealed').map(({ url }) => `${url} is sealed: unseal it`);
-  if (node.view.product !== 'openbao') return sealed;
-  if ((await memberCount(node, signal)) === 1) {
-    return plan.force ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : [];
-  }
-  const last = plan.force ? ', and the active node last' : '';
-  return [
-    ...sealed,
-    `OpenBao nodes keep parts of the old state in memory: restart every standby${last}, before clients use them`,
-  ];
-}
-
-/** null = the login may not know: no reason to fail a restore that is proven. */
-async function memberCount(node: ActiveNode, signal: AbortSignal): Promise<number | null> {
-  try {
-    return (await node.raftConfiguration(signal)).length;
-  } catch (e) {
-    signal.throwIfAborted();
-    if (!isError(e)) throw e;
-    return null;
-  }
+/** In which state the target is when a signal came, and what to do. */
+function interrupted(e: StrongroomError, isHandedOver: boolean): StrongroomError {
+  const [state, hint] = isHandedOver
+    ? [
+        'the snapshot is with the target, and nothing is proven yet',
+        'run the same command again: it looks what became of the install, and goes on from there',
+      ]
+    : ['nothing was installed: the target is as it was', 'run it again when it suits'];
+  return new StrongroomError(e.code, `${e.message}; ${state}`, { hint, cause: e });
 }

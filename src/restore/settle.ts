@@ -1,11 +1,10 @@
 /** After the install: wait until the cluster serves again, and open what sealed itself. 204 proved nothing yet. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { isError, StrongroomError } from '../core/errors.ts';
-import type { Secret } from '../core/secret.ts';
 import { formatDuration } from '../core/units.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
-import type { ClusterView, NodeView } from '../vault/cluster.ts';
-import { resetUnseal, unseal } from '../vault/seal.ts';
+import type { ClusterView } from '../vault/cluster.ts';
+import type { Opener } from './open.ts';
 import type { RestoreDeps } from './options.ts';
 
 const POLL_MS = 500;
@@ -13,47 +12,60 @@ const POLL_MS = 500;
  * The server sleeps 5 s between applying a snapshot and loading its keys (restoreOpDelayDuration in its raft backend),
  * and until then answers as if nothing had happened. An answer that comes earlier says nothing.
  */
-const QUIET_MS = 6_000;
-const OTHER_SHARES = 'it takes the shares of the cluster that the snapshot was taken from';
+export const QUIET_MS = 6_000;
 
 export type Expected = {
   /** of the source; null when nothing signed says it */
   clusterId: string | null;
-  /** of the target before the install */
+  /** of the target before the install; null when it is not known */
   clusterIdBefore: string | null;
   sealType: string;
-  threshold: number;
   /** of the plan: 0 = the nodes keep their keys */
   sharesNeeded: number;
 };
 
+export type Wait = {
+  /** when the archive was handed over (performance.now()) */
+  since: number;
+  /** the longest wait from now on, and again from whenever people were waited for, in milliseconds */
+  timeoutMs: number;
+  /** the longest wait for people to restart a node, in milliseconds; 0 = they are not asked */
+  restartMs: number;
+};
+
 /**
  * Polls every node until one is active and answers an authenticated read with credentials of the snapshot. Sealed
- * Shamir nodes are given the shares of `deps.nextShare`, each asked for once and used for every node.
- * `wait.since` is when the archive was handed over (performance.now()), `wait.timeoutMs` the longest wait from now on.
- * Rejects with E_INSTALL_UNKNOWN naming the state of each node when that passes, with E_UNSEAL when the shares do not
- * open a node, with E_VAULT_LOGIN when the configured login is refused since the install.
+ * Shamir nodes are opened by `opener`. `onView` is told of every look at the nodes.
+ *
+ * Rejects with E_INSTALL_UNKNOWN naming the state of each node when the time is over, with E_UNSEAL when the shares do not
+ * open a node or it must be restarted before they can, with E_VAULT_LOGIN when the configured login is refused since the
+ * install.
  */
 export async function settle(
   deps: RestoreDeps,
+  opener: Opener,
   expect: Expected,
-  wait: { since: number; timeoutMs: number },
+  wait: Wait,
+  onView: (view: ClusterView) => void,
   signal: AbortSignal,
 ): Promise<ActiveNode> {
-  const deadline = performance.now() + wait.timeoutMs;
-  const shares: Secret<string>[] = [];
+  let deadline = performance.now() + wait.timeoutMs;
+  const asked = new Set<string>();
   let last = 'no answer yet';
   deps.onProgress({ stage: 'settle' });
   while (performance.now() < deadline) {
     await pause(signal);
     const view = await deps.restored.survey(signal);
+    onView(view);
     last = describeNodes(view);
     deps.onProgress({ stage: 'settle', message: last });
-    const serving = view.nodes.find(({ state, isSelf }) => state === 'active' && isSelf);
     if (performance.now() - wait.since < QUIET_MS) continue;
-    if (expect.sealType === 'shamir' && (shares.length > 0 || isLocked(view, expect))) {
-      await unsealAll(deps, view, shares, expect.threshold, signal);
+    if (expect.sealType === 'shamir' && (opener.hasShares || isLocked(view, expect))) {
+      if (askForRestarts(deps, opener, view, wait, asked)) deadline = performance.now() + wait.restartMs;
+      // Whoever typed shares took time for it.
+      if (await opener.openAll(view, signal)) deadline = Math.max(deadline, performance.now() + wait.timeoutMs);
     }
+    const serving = view.nodes.find(({ state, isSelf }) => state === 'active' && isSelf);
     if (serving !== undefined && !isSource(expect, serving.clusterId)) {
       // Not yet, or never: a login there would be one into the cluster of before.
       last = `${serving.url} is active with cluster id ${serving.clusterId ?? 'unknown'}, the snapshot has ${expect.clusterId}`;
@@ -74,9 +86,39 @@ export async function settle(
     'E_INSTALL_UNKNOWN',
     `the cluster does not serve the snapshot ${formatDuration(performance.now() - wait.since)} after the install: ${last}`,
     {
-      hint: 'look at the log of the active node for "restored user snapshot" and at the seal of each node before trying again',
+      hint:
+        'look at the log of the active node for "restored user snapshot" and at the seal of each node; then run the same ' +
+        'command again: it looks what became of this install before it does anything',
     },
   );
+}
+
+/** True when there is somebody to wait for. Rejects with E_UNSEAL where nobody is asked: shares would be refused. */
+function askForRestarts(
+  deps: RestoreDeps,
+  opener: Opener,
+  view: ClusterView,
+  { restartMs }: Wait,
+  asked: Set<string>,
+): boolean {
+  const stale = opener.staleNodes(view).filter(({ url }) => !asked.has(url));
+  const [first] = stale;
+  if (first === undefined) return false;
+  if (restartMs === 0) {
+    throw new StrongroomError(
+      'E_UNSEAL',
+      `the snapshot is installed, but ${first.url} still counts shares as before (${first.threshold ?? 0}) and would refuse the right ones`,
+      { hint: "restart this node's process, then run the same command again: it goes on from here" },
+    );
+  }
+  for (const { url } of stale) asked.add(url);
+  deps.askRestart(
+    stale.map(({ url, threshold }) => ({
+      url,
+      why: `it still counts shares as before (${threshold ?? 0}) and would refuse the right ones`,
+    })),
+  );
+  return true;
 }
 
 /** Is it time to ask for shares? A node that was sealed before the restore is no reason, while others keep their keys. */
@@ -85,75 +127,12 @@ function isLocked({ nodes }: ClusterView, { sharesNeeded }: Expected): boolean {
   return nodes.every(({ state }) => state === 'sealed' || state === 'unreachable');
 }
 
-function isSource(expect: Expected, clusterId: string | null): boolean {
+/** Does a cluster with this id hold the snapshot, as far as an id can tell? */
+export function isSource(expect: Pick<Expected, 'clusterId'>, clusterId: string | null): boolean {
   return expect.clusterId === null || expect.clusterId === clusterId;
 }
 
-/** Gives every sealed node of a Shamir cluster its shares. Rejects with E_UNSEAL when there are too few or they do not fit. */
-async function unsealAll(
-  deps: RestoreDeps,
-  view: ClusterView,
-  shares: Secret<string>[],
-  threshold: number,
-  signal: AbortSignal,
-): Promise<void> {
-  for (const node of view.nodes.filter(({ state }) => state === 'sealed')) {
-    try {
-      await unsealNode(deps, node, shares, threshold, signal);
-    } catch (e) {
-      signal.throwIfAborted();
-      if (!isError(e)) throw e;
-      // A node that is busy or gone for the moment is looked at again in the next round.
-      if (e.retryable && e.code !== 'E_INTERRUPTED') continue;
-      throw stillSealed(e, node.url);
-    }
-  }
-}
-
-async function unsealNode(
-  deps: RestoreDeps,
-  node: NodeView,
-  shares: Secret<string>[],
-  threshold: number,
-  signal: AbortSignal,
-): Promise<void> {
-  // A node initialised with more shares than the source keeps asking for its own number: it gets that many.
-  const needed = Math.max(threshold, node.threshold ?? 0);
-  const target = { client: deps.restored.node(node.url) };
-  if ((node.progress ?? 0) > 0) await resetUnseal(target, signal);
-  for (let given = 0; given < needed; given += 1) {
-    const share = shares[given] ?? (await deps.nextShare({ node: node.url, progress: given, threshold: needed }));
-    if (share === null) {
-      throw new StrongroomError(
-        'E_UNSEAL',
-        `${node.url} needs ${needed} unseal key shares and only ${given} were given`,
-        { hint: OTHER_SHARES },
-      );
-    }
-    shares[given] = share;
-    const answer = await unseal(target, share, signal);
-    // A joiner answers nothing until it has joined: the next survey tells.
-    if (answer.outcome === 'blocked' || !answer.status.sealed) return;
-    // The server counts a share once, however often it is given.
-    if (answer.status.progress > 0 && answer.status.progress <= given) {
-      throw new StrongroomError('E_UNSEAL', `${node.url} needs ${needed} different shares, and was given one twice`, {
-        hint: OTHER_SHARES,
-      });
-    }
-  }
-}
-
-/** The data are in place already, whatever the shares do: who reads this must not think of a failed install. */
-function stillSealed(e: StrongroomError, node: string): StrongroomError {
-  return new StrongroomError(e.code, `the snapshot is installed, but ${node} stays sealed: ${e.message}`, {
-    hint: `${e.hint === undefined ? '' : `${e.hint}; `}do not install it again: unseal each node by hand (bao|vault operator unseal), then compare`,
-    details: e.details,
-    retryable: false,
-    cause: e,
-  });
-}
-
-function describeNodes(view: ClusterView): string {
+export function describeNodes(view: ClusterView): string {
   return view.nodes.map(({ url, state }) => `${url} ${state}`).join(', ');
 }
 
@@ -162,14 +141,15 @@ function credentialsOfSnapshot(e: StrongroomError, expect: Expected): Strongroom
   const isCertain = expect.clusterId !== null && expect.clusterId !== expect.clusterIdBefore;
   const what = isCertain ? 'the snapshot is installed, but' : 'the snapshot was accepted, and since then';
   return new StrongroomError(e.code, `${what} the configured login does not work: ${e.message}`, {
-    hint: 'the restored cluster has the tokens, users and roles of the snapshot: configure credentials that existed then',
+    hint: 'the restored cluster has the tokens, users and roles of the snapshot: configure credentials that existed then, and run the same command again: it goes on from here',
     cause: e,
   });
 }
 
-async function pause(signal: AbortSignal): Promise<void> {
+/** One poll interval; rejects with the abort reason. */
+export async function pause(signal: AbortSignal, ms = POLL_MS): Promise<void> {
   try {
-    await delay(POLL_MS, undefined, { signal });
+    await delay(ms, undefined, { signal });
   } catch {
     throw signal.reason;
   }

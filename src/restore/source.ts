@@ -17,7 +17,7 @@ import { decrypt } from '../crypt/container.ts';
 import { checkRoom, SpoolFile } from '../spool/spool.ts';
 import type { Store } from '../store/store.ts';
 
-import type { RestoreDeps } from './options.ts';
+import type { RestoreDeps, RestoreOptions } from './options.ts';
 
 /** A snapshot that was read to its end once, found whole, and can be read again from this machine. */
 export type RestoreSource = AsyncDisposable & {
@@ -38,20 +38,25 @@ export type RestoreSource = AsyncDisposable & {
  * Resolves `name` (`latest`, an id, or a path), fetches it to the encrypted spool, and verifies all of it to nowhere.
  * Rejects before anything is installed: E_NOT_FOUND, E_SIGNATURE, E_MANIFEST, E_DECRYPT, E_SNAPSHOT_* …
  */
-export async function openSource(deps: RestoreDeps, name: string, signal: AbortSignal): Promise<RestoreSource> {
-  if (name !== 'latest' && parseSnapshotId(name) === null) return await openFile(name, signal);
+export async function openSource(
+  deps: RestoreDeps,
+  name: RestoreOptions['snapshot'],
+  signal: AbortSignal,
+): Promise<RestoreSource> {
+  if (typeof name === 'string' && name !== 'latest' && parseSnapshotId(name) === null)
+    return await openFile(name, signal);
   const { found, warnings } = await resolve(deps, name, signal);
   return await openStored(deps, found, warnings, signal);
 }
 
 async function resolve(
   deps: RestoreDeps,
-  name: string,
+  name: RestoreOptions['snapshot'],
   signal: AbortSignal,
 ): Promise<{ found: VerifiedManifest; warnings: string[] }> {
-  const id = parseSnapshotId(name);
+  const id = typeof name === 'string' ? parseSnapshotId(name) : null;
   if (id !== null) return { found: await deps.catalogue.read(id, signal), warnings: [] };
-  const { newest, skipped, failures } = await deps.catalogue.latest(signal);
+  const { newest, skipped, failures } = await deps.catalogue.latest(signal, typeof name === 'string' ? {} : name);
   const [refused] = skipped;
   if (refused !== undefined) {
     // Passing over a newer manifest in silence would be a roll-back that nobody asked for.
@@ -64,8 +69,12 @@ async function resolve(
     });
   }
   if (newest === null) {
-    throw new StrongroomError('E_NOT_FOUND', `no destination has any snapshot of ${deps.cluster}`, {
-      hint: 'check the destinations and their prefix in the config',
+    const when = typeof name === 'string' ? '' : ` from ${name.notAfter.toISOString()} or before`;
+    throw new StrongroomError('E_NOT_FOUND', `no destination has any snapshot of ${deps.cluster}${when}`, {
+      hint:
+        when === ''
+          ? 'check the destinations and their prefix in the config'
+          : `strongroom snapshots list --cluster ${deps.cluster}`,
     });
   }
   return { found: newest, warnings: failures.map((e) => `not every destination could be asked: ${e.message}`) };
@@ -83,7 +92,7 @@ async function openStored(
   await checkRoom(deps.spool, manifest.ciphertext.bytes);
   await using stack = new AsyncDisposableStack();
   const spool = stack.use(
-    await SpoolFile.create(deps.spool, join(deps.cluster, `restore-${snapshot}-${process.pid}.spool`)),
+    await SpoolFile.create(deps.spool, join(deps.into, `restore-${snapshot}-${process.pid}.spool`)),
   );
   const { store } = await firstUsableCopy(
     { ...deps, stores },

@@ -139,7 +139,8 @@ describe('the same cluster', () => {
     const file = await snapshotFile('narrow.snap');
     const auth = { method: 'approle', roleId: 'file:narrow-role', secretId: 'file:narrow-secret' };
     const config = await world.config([node.url], { auth }, 'narrow.yaml');
-    const result = await restore(config, '--confirm', 'prod', '--snapshot', file);
+    // The safety snapshot is a backup, with the rights of one.
+    const result = await restore(config, '--confirm', 'prod', '--snapshot', file, '--without-safety-snapshot');
     expect([result.code, result.stderr]).toEqual([0, '']);
     // The first login of somebody makes an entity, and that is no fault of the restore.
     const entity = expect.stringMatching(/^(added|changed) logical\/[^/]+\/packer\/buckets\/\d+$/) as string;
@@ -241,7 +242,7 @@ describe('what is restored', () => {
   it('comes from the second destination, opened by break-glass, when the first one and KMS are gone', async () => {
     await upload.set({ kind: 'refuse' });
     await kms.stop();
-    const result = await restore(app.configFile, '--confirm', 'prod');
+    const result = await restore(app.configFile, '--confirm', 'prod', '--without-safety-snapshot');
     expect(result.code).toBe(0);
     expect(JSON.parse(result.stdout)).toMatchObject({
       label: expect.stringMatching(new RegExp(`^snapshot ${ids.newer} from file://.*/folder$`)) as string,

@@ -26,6 +26,7 @@ beforeAll(async () => {
   for (let i = 0; i < 5; i += 1) {
     const destinations = { only: { type: 'directory', path: 'only' } } as const;
     const world = stack.use(await World.create({ destinations, canOpen: true }));
+    await mkdir(join(world.directory, 'only'));
     await world.grant(source, RESTORE_POLICY);
     worlds.push(world);
   }
@@ -154,14 +155,16 @@ describe('a standby that was sealed before', () => {
     if (standby === undefined) throw new Error('no standby');
     await standby.restart();
     await until('it is sealed', async () => ((await sealStatus(standby)).sealed ? true : undefined));
-    await mkdir(join(world.directory, 'only'));
     const app = { configFile: await world.config(source.nodes.map(({ url }) => url)), env };
     await backUp(app);
     await source.call('POST', 'kv/canary', { value: 'written since' });
     const before = await source.waitActive();
     const result = await bringBack(app, { shares: [] });
     expect(result.plan).toMatchObject({ force: false, sharesNeeded: 0 });
-    expect(result.warnings).toContain(`${standby.url} is sealed: unseal it`);
+    expect(result.complete).toBe(false);
+    expect(result.voters).toContainEqual(
+      expect.objectContaining({ node: standby.url, proven: false, problem: 'it is sealed' }),
+    );
     expect(result.proof).toMatchObject({ node: before.url, unexpectedCount: 0 });
     expect(await valueAt(before, source.rootToken, 'kv/canary')).toBe('of the snapshot');
     expect(await sealStatus(standby)).toMatchObject({ sealed: true });

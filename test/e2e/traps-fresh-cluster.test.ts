@@ -9,9 +9,9 @@ import { chunked } from '../support/archive-builder.ts';
 import { failureOf, inSpool } from '../support/backup-trial.ts';
 import { type BaoCluster, startCluster } from '../support/bao-cluster.ts';
 import type { BaoNode } from '../support/bao-node.ts';
-import { leader, raftServers, sealStatus } from '../support/bao-status.ts';
+import { leader, raftServers } from '../support/bao-status.ts';
 import { type HttpFaultProxy, startHttpFaultProxy } from '../support/http-fault-proxy.ts';
-import { installsOn, plainInstall, plainSnapshot, valueAt } from '../support/restore-trial.ts';
+import { installsOn, plainSnapshot, valueAt } from '../support/restore-trial.ts';
 import { textAt } from '../support/seed-part.ts';
 import { backUp, bringBack } from '../support/strongroom-app.ts';
 import { runCli, startCli } from '../support/strongroom-cli.ts';
@@ -110,27 +110,51 @@ describe('a snapshot of a Shamir cluster, 2 of 3 shares', () => {
     return undefined;
   }
 
-  it('makes a node initialised with 1 of 1 refuse the right shares; strongroom refuses before it installs', async () => {
+  it('makes a node initialised with 1 of 1 refuse the right shares; strongroom says it, and goes on once it is restarted', async () => {
     const seal = { type: 'shamir', shares: 1, threshold: 1 } as const;
     await using target = await startCluster({ version: '2.7.2', seal, idPrefix: 'one-' });
-    const result = await runCli([...(await restoreArgs(target)), '--json'], { env });
-    expect(result).toMatchObject({ code: 14, stdout: '' });
+    const args = await restoreArgs(target);
+    const result = await runCli([...args, '--json'], { env });
+    expect(result).toMatchObject({ code: 12, stdout: '' });
     expect(failureOf(result)).toMatchObject({
-      code: 'E_PRECONDITION',
+      code: 'E_UNSEAL',
       message: expect.stringMatching(
-        /initialised with threshold 1, the snapshot has 2: .* refuse the right shares/,
+        /^the snapshot is installed, but \S+ still counts shares as before \(1\)/,
       ) as string,
-      hint: expect.stringContaining('-key-shares=3 -key-threshold=2') as string,
+      hint: "restart this node's process, then run the same command again: it goes on from here",
     });
-    expect(await installsOn(target.first)).toBe(0);
-    await target.call('GET', 'auth/token/lookup-self');
 
-    const archive = await plainSnapshot(production.first, production.rootToken);
-    expect((await plainInstall(target.first.url, target.rootToken, archive)).status).toBe(204);
-    await until('it seals itself', async () => ((await sealStatus(target.first)).sealed ? true : undefined));
+    // The trap itself: what the right share gets.
     const [share] = production.unsealShares;
     const refused = await target.first.request('PUT', 'sys/unseal', { body: { key: share } });
     expect([refused.status, refused.body.toString()]).toEqual([400, expect.stringContaining('invalid key size 33')]);
+
+    const installs = await installsOn(target.first);
+    await target.first.restart();
+    const again = await runCli([...args, '--json'], { env });
+    expect(again.code).toBe(0);
+    expect(JSON.parse(again.stdout)).toMatchObject({ complete: true, plan: null, proof: { unexpectedCount: 0 } });
+    expect(await installsOn(target.first)).toBe(installs);
+    expect(await valueAt(target.first, production.rootToken, 'kv/canary')).toBe('of the snapshot');
+  });
+
+  it('of a node initialised with 1 of 1 is waited out: whoever restarts the process is enough', async () => {
+    const seal = { type: 'shamir', shares: 1, threshold: 1 } as const;
+    await using target = await startCluster({ version: '2.7.2', seal, idPrefix: 'once-' });
+    const asked = Promise.withResolvers<void>();
+    let told = '';
+    const onStderr = (text: string): void => {
+      told += text;
+      if (told.includes('restart these processes now')) asked.resolve();
+    };
+    const running = startCli([...(await restoreArgs(target)), '--wait-for-restarts', '2m'], { env, onStderr });
+    await Promise.race([asked.promise, running.finished]);
+    await target.first.restart();
+    const result = await running.finished;
+    expect(told).toMatch(/caution +the target counts 1 shares, the snapshot 2: .* until its process is restarted/);
+    expect(result.stdout).toContain('restored and proven');
+    expect(result.code).toBe(0);
+    expect(await valueAt(target.first, production.rootToken, 'kv/canary')).toBe('of the snapshot');
   });
 
   it('takes three shares on a node initialised with 3 of 5: strongroom gives it what it asks for', async () => {

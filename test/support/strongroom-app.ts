@@ -5,8 +5,10 @@ import { loadConfig } from '../../src/config/load.ts';
 import { silentLog } from '../../src/core/log.ts';
 import type { OnProgress } from '../../src/core/progress.ts';
 import { Secret } from '../../src/core/secret.ts';
+import type { RestoreDeps } from '../../src/restore/options.ts';
 import type { RestorePlan } from '../../src/restore/plan.ts';
-import { type RestoreResult, restore } from '../../src/restore/restore.ts';
+import { restore } from '../../src/restore/restore.ts';
+import type { RestoreResult } from '../../src/restore/result.ts';
 
 export type AppOptions = {
   configFile: string;
@@ -39,7 +41,13 @@ export async function bringBack(
     targetToken?: string;
     shares?: readonly string[];
     force?: boolean;
-    confirm?: (plan: RestorePlan) => Promise<void>;
+    into?: string;
+    /** default: none, as most trials are about something else */
+    withSafety?: boolean;
+    restartWaitMs?: number;
+    askRestart?: RestoreDeps['askRestart'];
+    resume?: boolean;
+    confirm?: (plan: RestorePlan | null) => Promise<void>;
   } = {},
 ): Promise<RestoreResult> {
   const signal = options.signal ?? never;
@@ -48,7 +56,10 @@ export async function bringBack(
   const deps = await app.restoreDeps(
     options.cluster ?? 'prod',
     {
+      ...(change.into === undefined ? {} : { into: change.into }),
       targetToken: change.targetToken === undefined ? null : new Secret(change.targetToken),
+      withSafety: change.withSafety ?? false,
+      askRestart: change.askRestart ?? (() => undefined),
       nextShare: ({ progress }) =>
         Promise.resolve(shares[progress] === undefined ? null : new Secret(shares[progress])),
     },
@@ -58,6 +69,8 @@ export async function bringBack(
     snapshot: change.snapshot ?? 'latest',
     force: change.force ?? false,
     settleTimeoutMs: 60_000,
+    restartWaitMs: change.restartWaitMs ?? 0,
+    resume: change.resume ?? false,
   };
   return await restore(deps, restoreOptions, change.confirm ?? (() => Promise.resolve()), signal);
 }
@@ -72,7 +85,7 @@ export async function rehearse(options: AppOptions, change: { snapshot?: string 
     await bringBack(options, {
       ...change,
       confirm: (plan) => {
-        seen = plan;
+        seen = plan ?? undefined;
         return Promise.reject(new StopBeforeInstall());
       },
     });

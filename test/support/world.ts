@@ -19,6 +19,7 @@ path "sys/storage/raft/configuration" { capabilities = ["read"] }
 export const RESTORE_POLICY = `${BACKUP_POLICY}
 path "sys/storage/raft/snapshot" { capabilities = ["read", "update"] }
 path "sys/storage/raft/snapshot-force" { capabilities = ["update"] }
+path "sys/mounts" { capabilities = ["read"] }
 `;
 
 export type WorldDestination =

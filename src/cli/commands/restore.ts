@@ -1,11 +1,17 @@
 import { chooseCluster } from '../../config/cluster-config.ts';
 import { StrongroomError } from '../../core/errors.ts';
 import { parseDuration } from '../../core/units.ts';
+import type { RestoreOptions } from '../../restore/options.ts';
+import type { Context } from '../context.ts';
 import type { Run } from '../define.ts';
 import type { RestoreFlags } from '../definitions/restore.ts';
 import { confirmName } from '../prompt.ts';
 import { readReference } from '../reference.ts';
 import { shareSource } from '../shares.ts';
+import { parseTime } from '../time.ts';
+
+/** People who were asked to restart something are given this long. */
+const RESTART_WAIT = '15m';
 
 /** Thrown out of the confirmation by --dry-run: everything before the install was done, nothing after it. */
 class PlanOnly {}
@@ -13,11 +19,13 @@ class PlanOnly {}
 export const run: Run<RestoreFlags> = async function (flags) {
   const config = await this.config(flags.config);
   const { name } = chooseCluster(config, flags.cluster);
-  if (flags.confirm !== undefined && flags.confirm !== name) {
-    throw new StrongroomError('E_CONFIRMATION', `--confirm says "${flags.confirm}", but the cluster is "${name}"`, {
+  const into = flags.to === undefined ? name : chooseCluster(config, flags.to).name;
+  if (flags.confirm !== undefined && flags.confirm !== into) {
+    throw new StrongroomError('E_CONFIRMATION', `--confirm says "${flags.confirm}", but the cluster is "${into}"`, {
       hint: 'nothing was changed',
     });
   }
+  const options = optionsOf(flags, this);
   const [{ App }, { restore }, { summariseRestore }] = await Promise.all([
     import('../../app.ts'),
     import('../../restore/restore.ts'),
@@ -29,16 +37,22 @@ export const run: Run<RestoreFlags> = async function (flags) {
   const deps = await app.restoreDeps(
     name,
     {
+      into,
+      withSafety: !flags.withoutSafetySnapshot,
       targetToken:
         flags.targetToken === undefined ? null : await readReference(flags.targetToken, this, '--target-token'),
       nextShare: (need) => {
         progress[Symbol.dispose]();
         return shares.next(need);
       },
+      askRestart: (needs) => {
+        progress[Symbol.dispose]();
+        this.output.say('restart these processes now, in this order (strongroom cannot reach them, and waits):');
+        for (const { url, why } of needs) this.output.say(`  ${url}: ${why}`);
+      },
     },
     this.signal,
   );
-  const options = { snapshot: flags.snapshot, force: flags.force, settleTimeoutMs: parseDuration(flags.timeout) };
   try {
     const result = await restore(
       deps,
@@ -51,16 +65,31 @@ export const run: Run<RestoreFlags> = async function (flags) {
         }
         for (const line of lines) this.output.say(line);
         // Asked for when the cluster is already sealed by the restore: too late to find out that nobody can answer.
-        if (plan.sharesNeeded > shares.atMost) throw tooFewShares(plan.sharesNeeded, shares.atMost);
-        if (flags.confirm === undefined) await confirmName(this, name, '--confirm');
+        if (plan !== null && plan.sharesNeeded > shares.atMost) throw tooFewShares(plan.sharesNeeded, shares.atMost);
+        if (flags.confirm === undefined) await confirmName(this, into, '--confirm');
       },
       this.signal,
     ).finally(() => progress[Symbol.dispose]());
     this.output.result(result, () => summariseRestore(result).join('\n'));
+    if (!result.complete) throw partly(result.voters.flatMap(({ node, proven }) => (proven ? [] : [node])));
   } catch (e) {
     if (!(e instanceof PlanOnly)) throw e;
   }
 };
+
+function optionsOf(flags: RestoreFlags, context: Pick<Context, 'stdin'>): RestoreOptions {
+  if (flags.at !== undefined && flags.snapshot !== undefined) {
+    throw new StrongroomError('E_USAGE', '--at and --snapshot both say which snapshot', { hint: 'give one of them' });
+  }
+  const wait = flags.waitForRestarts ?? (context.stdin.isTTY === true ? RESTART_WAIT : '0s');
+  return {
+    snapshot: flags.at === undefined ? (flags.snapshot ?? 'latest') : { notAfter: parseTime(flags.at) },
+    force: flags.force,
+    settleTimeoutMs: parseDuration(flags.timeout),
+    restartWaitMs: parseDuration(wait),
+    resume: flags.resume,
+  };
+}
 
 function tooFewShares(needed: number, there: number): StrongroomError {
   return new StrongroomError(
@@ -68,4 +97,11 @@ function tooFewShares(needed: number, there: number): StrongroomError {
     `${needed} unseal key shares of the source will be needed, and ${there} are at hand`,
     { hint: 'nothing was installed; give them by --shares file:<path>, or run it in a terminal to be asked' },
   );
+}
+
+/** Exit code 3: the data are back, and not every node is proven to serve them. */
+function partly(nodes: readonly string[]): StrongroomError {
+  return new StrongroomError('E_PARTIAL', `the snapshot is restored, but not proven on ${nodes.join(', ')}`, {
+    hint: 'do what the result says for each of them, then run the same command again: it proves them, and installs nothing',
+  });
 }

@@ -1,0 +1,111 @@
+/** From the install to the proof: serve again, compare record by record, restart what must be restarted, ask every node. */
+import { isError } from '../core/errors.ts';
+import type { ActiveNode } from '../vault/active-node.ts';
+import { Opener } from './open.ts';
+import type { RestoreDeps, RestoreOptions } from './options.ts';
+import { compareRestored, type RestoreProof, unproven } from './prove.ts';
+import { awaitRestarts, Reloads, restartsNeeded } from './restarts.ts';
+import type { Installed } from './result.ts';
+import { settle } from './settle.ts';
+import type { RestoreSource } from './source.ts';
+import { proveVoters, type VoterProof } from './voters.ts';
+
+export type Finished = {
+  proof: RestoreProof;
+  voters: VoterProof[];
+  warnings: string[];
+  /** when it served again, and when it was proven (performance.now()) */
+  settledAt: number;
+  provenAt: number;
+};
+
+/** Rejects as {@link settle} does, and with E_PROOF_FAILED when the active node does not hold what the snapshot says. */
+export async function finish(
+  deps: RestoreDeps,
+  options: RestoreOptions,
+  source: RestoreSource,
+  installed: Installed,
+  signal: AbortSignal,
+): Promise<Finished> {
+  const { seal } = source.report;
+  const opener = new Opener(deps, seal.type === 'shamir' ? seal.threshold : 0);
+  const reloads = new Reloads();
+  const run = { options, source, installed, opener, reloads };
+  const first = await settleAndProve(deps, run, signal);
+  const { active } = first;
+  const { nodes } = await deps.restored.survey(signal);
+  const members = await memberCount(active, nodes.length, signal);
+  const needs = restartsNeeded(active.view, nodes, { isForeign: installed.isForeign, members });
+  const waitMs = options.restartWaitMs;
+  const notRestarted = await awaitRestarts(deps, needs, { opener, reloads, waitMs }, signal);
+  const isRestarted = needs.some(({ url }) => url === active.url && !notRestarted.some((need) => need.url === url));
+  // Another process serves now than the one that was compared.
+  const last = isRestarted ? await settleAndProve(deps, run, signal) : first;
+  const voters = await proveVoters(deps, last.active, notRestarted, signal);
+  const alone = installed.isForeign && active.view.product === 'openbao' && members === 1;
+  return {
+    proof: last.proof,
+    voters,
+    warnings: [
+      ...(alone ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : []),
+      ...(members > nodes.length
+        ? [`the cluster has ${members} members and ${nodes.length} nodes are configured: the others were not asked`]
+        : []),
+    ],
+    settledAt: first.settledAt,
+    provenAt: performance.now(),
+  };
+}
+
+type Run = {
+  options: RestoreOptions;
+  source: RestoreSource;
+  installed: Installed;
+  opener: Opener;
+  reloads: Reloads;
+};
+
+/**
+ * Waits for the cluster and compares, again and again until it fits or the time is over: between the answer and the
+ * effect the old state is still served, and a difference seen then is not yet a verdict.
+ */
+async function settleAndProve(
+  deps: RestoreDeps,
+  { options, source, installed, opener, reloads }: Run,
+  signal: AbortSignal,
+): Promise<{ active: ActiveNode; proof: RestoreProof; settledAt: number }> {
+  const deadline = performance.now() + options.settleTimeoutMs;
+  let proof: RestoreProof | null = null;
+  let problem: unknown = null;
+  do {
+    const wait = {
+      since: installed.since,
+      timeoutMs: Math.max(deadline - performance.now(), 1000),
+      restartMs: options.restartWaitMs,
+    };
+    const active = await settle(deps, opener, installed.expect, wait, (view) => reloads.note(view), signal);
+    const settledAt = performance.now();
+    try {
+      proof = await compareRestored(deps, active, source, signal);
+      if (proof.unexpectedCount === 0) return { active, proof, settledAt };
+      problem = null;
+    } catch (e) {
+      signal.throwIfAborted();
+      if (!isError(e) || !e.retryable) throw e;
+      problem = e;
+    }
+  } while (performance.now() < deadline);
+  if (proof !== null && problem === null) throw unproven(proof);
+  throw problem;
+}
+
+/** The login may not know: then as many as are configured, no reason to fail a restore that is proven. */
+async function memberCount(node: ActiveNode, configured: number, signal: AbortSignal): Promise<number> {
+  try {
+    return (await node.raftConfiguration(signal)).length;
+  } catch (e) {
+    signal.throwIfAborted();
+    if (!isError(e)) throw e;
+    return configured;
+  }
+}

@@ -1,0 +1,108 @@
+/** Every node of the restored cluster, asked by itself: does it serve what the active node serves? */
+import { isError } from '../core/errors.ts';
+import { ActiveNode } from '../vault/active-node.ts';
+import type { NodeView } from '../vault/cluster.ts';
+import type { RestartNeed, RestoreDeps } from './options.ts';
+import { pause } from './settle.ts';
+
+export type VoterProof = {
+  node: string;
+  state: NodeView['state'];
+  raftIndex: number | null;
+  /** the mount table as this node shows it, against that of the active node; null = the login may not read it */
+  mountsAgree: boolean | null;
+  /** an authenticated read was answered */
+  reads: boolean;
+  proven: boolean;
+  /** why not, in one sentence; null when proven */
+  problem: string | null;
+};
+
+/** A standby replays what the active node has written, and reconnects to it: seconds. Vault says 307 and 474 meanwhile. */
+const CATCH_UP_MS = 30_000;
+
+/**
+ * Asks every configured node until all are proven or the time is over. A node in `notRestarted` is not proven, whatever it
+ * answers. Rejects only on abort, or when the active node cannot be asked any more.
+ */
+export async function proveVoters(
+  deps: RestoreDeps,
+  active: ActiveNode,
+  notRestarted: readonly RestartNeed[],
+  signal: AbortSignal,
+): Promise<VoterProof[]> {
+  const deadline = performance.now() + CATCH_UP_MS;
+  const mounts = await mountsOf(active, signal);
+  const { raft_applied_index: index = null } = await active.client.leader(signal);
+  for (;;) {
+    const { nodes } = await deps.restored.survey(signal);
+    const proofs = await Promise.all(
+      nodes.map(async (view) => {
+        const proof = await proveNode(deps, view, { active, index, mounts }, signal);
+        const need = notRestarted.find(({ url }) => url === view.url);
+        if (need === undefined) return proof;
+        return { ...proof, proven: false, problem: `not restarted since the install: ${need.why}` };
+      }),
+    );
+    const canImprove = proofs.some(
+      ({ node, proven, state }) =>
+        !proven && state !== 'sealed' && state !== 'unreachable' && !notRestarted.some(({ url }) => url === node),
+    );
+    if (!canImprove || performance.now() >= deadline) return proofs;
+    deps.onProgress({ stage: 'voters', message: proofs.flatMap(({ problem }) => problem ?? []).join('; ') });
+    await pause(signal);
+  }
+}
+
+async function proveNode(
+  deps: RestoreDeps,
+  view: NodeView,
+  expect: { active: ActiveNode; index: number | null; mounts: string | null },
+  signal: AbortSignal,
+): Promise<VoterProof> {
+  const proof: VoterProof = {
+    node: view.url,
+    state: view.state,
+    raftIndex: view.raftAppliedIndex,
+    mountsAgree: null,
+    reads: false,
+    proven: false,
+    problem: null,
+  };
+  const because = (problem: string): VoterProof => ({ ...proof, problem });
+  if (view.state !== 'active' && view.state !== 'standby') return because(`it is ${view.state}`);
+  const { clusterId } = expect.active.view;
+  if (view.clusterId !== clusterId)
+    return because(`its cluster id is ${view.clusterId ?? 'unknown'}, not ${clusterId}`);
+  if (expect.index !== null && (view.raftAppliedIndex ?? 0) < expect.index) {
+    return because(`it has applied index ${view.raftAppliedIndex ?? 'unknown'} of ${expect.index}`);
+  }
+  const node = new ActiveNode(view, deps.restored.node(view.url), deps.restored.session);
+  try {
+    const mounts = await mountsOf(node, signal);
+    if (mounts === null || expect.mounts === null) await node.lookupSelf(signal);
+    else proof.mountsAgree = mounts === expect.mounts;
+    proof.reads = true;
+  } catch (e) {
+    signal.throwIfAborted();
+    if (!isError(e)) throw e;
+    return because(`a read through it fails: ${e.message}`);
+  }
+  if (proof.mountsAgree === false) return because('its mount table is not that of the active node');
+  return { ...proof, proven: true };
+}
+
+/** Path, type and id of every mount, as one text to compare; null = not readable with this login. */
+async function mountsOf(node: ActiveNode, signal: AbortSignal): Promise<string | null> {
+  try {
+    const mounts = await node.mounts(signal);
+    const lines = Object.entries(mounts).map(([path, { type, uuid, accessor }]) =>
+      [path, type, uuid, accessor].join(' '),
+    );
+    return lines.toSorted().join('\n');
+  } catch (e) {
+    signal.throwIfAborted();
+    if (!isError(e, 'E_VAULT_DENIED')) throw e;
+    return null;
+  }
+}

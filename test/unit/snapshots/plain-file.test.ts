@@ -53,7 +53,7 @@ describe('a file that is published', () => {
   });
 });
 
-it.each([0o000, 0o022, 0o777])('is for its owner alone before the first byte, umask %o', async (umask) => {
+it.each(['000', '022', '777'])('is for its owner alone before the first byte, umask %s', async (umask) => {
   const before = process.umask(umask);
   try {
     await using _file = await PlainFile.create(target, silentLog);

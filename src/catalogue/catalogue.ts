@@ -10,6 +10,7 @@ import { verifySignature } from '../crypt/sign.ts';
 import { kindPrefix, latestKey, objectKey, parseObjectKey, periodPrefixes } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
+import { askAll, askBriefly } from './patience.ts';
 
 /** One snapshot as a listing shows it. */
 export type CatalogueEntry = {
@@ -38,7 +39,7 @@ export type CatalogueOptions = {
 };
 
 /** The ids that one store names. */
-type NamesOf = (store: Store) => Promise<SnapshotId[]>;
+type NamesOf = (store: Store, signal: AbortSignal) => Promise<SnapshotId[]>;
 
 const MAX_SIGNATURE_BYTES = 4096;
 const MAX_POINTER_BYTES = 4096;
@@ -69,11 +70,11 @@ export class Catalogue {
    */
   async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
     const found = new Map<SnapshotId, Set<string>>();
-    const failures = await this.#each(async (store) => {
-      for (const id of await this.#namesAndPointed(store, signal)) {
+    const failures = await this.#each(async (store, either) => {
+      for (const id of await this.#namesAndPointed(store, either)) {
         found.set(id, (found.get(id) ?? new Set()).add(store.name));
       }
-    });
+    }, signal);
     const order = this.#stores.map(({ name }) => name);
     const entries = [...found].map(([snapshot, names]) => ({
       snapshot,
@@ -89,9 +90,11 @@ export class Catalogue {
    */
   async read(snapshot: SnapshotId, signal: AbortSignal): Promise<VerifiedManifest> {
     const refused: VerifiedManifest['refused'] = [];
-    for (const store of this.#stores) {
+    for (const [i, store] of this.#stores.entries()) {
+      const fetch = (either: AbortSignal): Promise<Uint8Array> => this.#fetchVerified(store, snapshot, either);
+      const isLast = i === this.#stores.length - 1;
       try {
-        const bytes = await this.#fetchVerified(store, snapshot, signal);
+        const bytes = isLast ? await fetch(signal) : await askBriefly(store, fetch, signal);
         const manifest = parseManifest(bytes, this.cluster, snapshot);
         return { manifest, bytes, sha256: manifestSha256(bytes), readFrom: store.name, refused };
       } catch (e) {
@@ -117,11 +120,11 @@ export class Catalogue {
     const tried = new Set<SnapshotId>();
     const skipped: StrongroomError[] = [];
     let failures: StrongroomError[] = [];
-    for (const names of notAfter === undefined ? this.#fromTheEnd(signal) : this.#upTo(notAfter, signal)) {
+    for (const names of notAfter === undefined ? this.#fromTheEnd() : this.#upTo(notAfter)) {
       const ids = new Set<SnapshotId>();
-      failures = await this.#each(async (store) => {
-        for (const id of await names(store)) if (!tried.has(id)) ids.add(id);
-      });
+      failures = await this.#each(async (store, either) => {
+        for (const id of await names(store, either)) if (!tried.has(id)) ids.add(id);
+      }, signal);
       for (const id of [...ids].sort().reverse()) {
         tried.add(id);
         try {
@@ -143,15 +146,15 @@ export class Catalogue {
   }
 
   /** Names to try, in steps. The pointer may have narrowed the first look, so where it shows nothing good comes a look at all. */
-  *#fromTheEnd(signal: AbortSignal): Generator<NamesOf> {
-    yield (store) => this.#newestNames(store, signal);
-    yield (store) => this.#names(store, undefined, signal);
+  *#fromTheEnd(): Generator<NamesOf> {
+    yield (store, signal) => this.#newestNames(store, signal);
+    yield (store, signal) => this.#names(store, undefined, signal);
   }
 
   /** The day, the month, the year, and everything: few requests however many snapshots there are. */
-  *#upTo(time: Date, signal: AbortSignal): Generator<NamesOf> {
+  *#upTo(time: Date): Generator<NamesOf> {
     for (const prefix of periodPrefixes(this.cluster, 'manifests', time)) {
-      yield async (store) => {
+      yield async (store, signal) => {
         const ids = await this.#namesUnder(store, prefix, {}, signal);
         return ids.filter((id) => snapshotTime(id) <= time);
       };
@@ -262,8 +265,11 @@ export class Catalogue {
   }
 
   /** Runs `fn` for every store at once; a failure of one is an answer, a failure of all is thrown. */
-  async #each(fn: (store: Store) => Promise<void>): Promise<StrongroomError[]> {
-    const results = await Promise.allSettled(this.#stores.map(fn));
+  async #each(
+    fn: (store: Store, signal: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<StrongroomError[]> {
+    const results = await askAll(this.#stores, fn, signal);
     const failures: StrongroomError[] = [];
     for (const result of results) {
       if (result.status === 'fulfilled') continue;

@@ -15,6 +15,8 @@ const Meta = z.object({
   metadata: z.record(z.string(), z.string()).optional(),
 });
 
+const READ_BYTES = 1 << 20;
+
 export type FileMeta = z.infer<typeof Meta>;
 
 export type FoundFile = { meta: FileMeta; modifiedAt: Date };
@@ -28,7 +30,8 @@ export async function findFile(paths: FilePaths, signal: AbortSignal): Promise<F
     signal.throwIfAborted();
     const before = await statFile(paths.object);
     if (before === null) return null;
-    const meta = (await readMeta(paths.meta, Number(before.size))) ?? (await hashFile(paths.object, signal));
+    const meta =
+      (await readMeta(paths.meta, Number(before.size))) ?? (await hashFile(paths.object, Number(before.size), signal));
     const after = await statFile(paths.object);
     // A write swaps file and meta in two steps: only what stood still around both is one object.
     if (meta !== null && after !== null && before.ino === after.ino && before.mtimeNs === after.mtimeNs) {
@@ -64,11 +67,13 @@ async function readMeta(path: string, bytes: number): Promise<FileMeta | null> {
   }
 }
 
-async function hashFile(path: string, signal: AbortSignal): Promise<FileMeta | null> {
+async function hashFile(path: string, size: number, signal: AbortSignal): Promise<FileMeta | null> {
   const hash = createHash('sha256');
   let bytes = 0;
+  // The buffer is made in its full length: a mebibyte for each of ten thousand manifests is most of the work.
+  const highWaterMark = Math.min(READ_BYTES, Math.max(size, 1));
   try {
-    for await (const chunk of createReadStream(path, { signal, highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    for await (const chunk of createReadStream(path, { signal, highWaterMark }) as AsyncIterable<Buffer>) {
       hash.update(chunk);
       bytes += chunk.byteLength;
     }

@@ -30,7 +30,7 @@ export type S3Fault =
   /** the answer's body through a function, with a fitting length */
   | { kind: 'rewrite'; body: (text: string) => string };
 
-type Rule = { operation: S3Operation; fault: S3Fault; times: number };
+type Rule = { operation: S3Operation; fault: S3Fault; times: number; only: (call: S3Call) => boolean };
 
 /** Signed requests survive because Host goes on as it came: the client signs the proxy's own address. */
 export class FailingS3 implements AsyncDisposable {
@@ -61,9 +61,9 @@ export class FailingS3 implements AsyncDisposable {
     return `http://127.0.0.1:${address.port}`;
   }
 
-  /** The next `times` requests of this kind fail so; further rules for the same kind wait their turn. */
-  fail(operation: S3Operation, fault: S3Fault, times = 1): void {
-    this.#rules.push({ operation, fault, times });
+  /** The next `times` requests of this kind, or those that `only` picks, fail so; further rules for them wait their turn. */
+  fail(operation: S3Operation, fault: S3Fault, times = 1, only: (call: S3Call) => boolean = () => true): void {
+    this.#rules.push({ operation, fault, times, only });
   }
 
   /** Forgets rules and calls. */
@@ -86,13 +86,15 @@ export class FailingS3 implements AsyncDisposable {
   #handle(req: IncomingMessage, res: ServerResponse, asksFirst: boolean): void {
     const call = operationOf(req);
     this.calls.push(call);
-    const fault = this.#take(call.operation);
+    const fault = this.#take(call);
     if (asksFirst && fault?.kind !== 'answer') res.writeContinue();
     void this.#serve(req, res, fault).catch(() => req.socket.destroy());
   }
 
-  #take(operation: S3Operation): S3Fault | undefined {
-    const rule = this.#rules.find((candidate) => candidate.operation === operation && candidate.times > 0);
+  #take(call: S3Call): S3Fault | undefined {
+    const rule = this.#rules.find(
+      ({ operation, times, only }) => operation === call.operation && times > 0 && only(call),
+    );
     if (rule !== undefined) rule.times -= 1;
     return rule?.fault;
   }

@@ -13,9 +13,11 @@ export type RunningS3 = S3Server & AsyncDisposable & { process: RunningProcess }
 /**
  * VersityGW: checks signatures and checksums strictly, survives SIGKILL. No SSE-KMS, no bucket default retention.
  *
+ * `objects` is the folder of its buckets: what is written there as a file is an object, without an ETag.
+ *
  * @throws Error with the end of its log when it does not start within 30 s
  */
-export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3> {
+export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3 & { objects: string }> {
   const command = await ensureTool('versitygw', signal);
   return withDataDirectory('versitygw', async (data) => {
     const [objects, versions, sidecar] = [join(data, 'objects'), join(data, 'versions'), join(data, 'sidecar')];
@@ -39,7 +41,7 @@ export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3> {
       if (error instanceof Error && error.message.includes('xattr')) return start('--sidecar', sidecar);
       throw error;
     });
-    return { process, endpoint, region, accessKeyId, secretAccessKey };
+    return { process, endpoint, region, accessKeyId, secretAccessKey, objects };
   });
 }
 
@@ -109,12 +111,16 @@ type Started = {
   secretAccessKey: string;
 };
 
-async function withDataDirectory(name: string, start: (data: string) => Promise<Started>): Promise<RunningS3> {
+async function withDataDirectory<T extends Started>(
+  name: string,
+  start: (data: string) => Promise<T>,
+): Promise<RunningS3 & T> {
   const data = await mkdtemp(join(tmpdir(), `strongroom-${name}-`));
   const remove = (): Promise<void> => rm(data, { recursive: true, force: true, maxRetries: 3 });
   try {
     const started = await start(data);
     return {
+      ...started,
       ...s3Server({ ...started, pid: started.process.pid }),
       process: started.process,
       [Symbol.asyncDispose]: async () => {

@@ -53,6 +53,7 @@ export function createProgress(host: Pick<Host, 'stderr'>, mode: Pick<Mode, 'jso
         event,
       };
       stage.last = now;
+      const isNews = event.message !== undefined && (known === undefined || event.message !== known.event.message);
       stage.event = { ...stage.event, ...event };
       stages.set(event.stage, stage);
       const isDone = event.totalBytes !== undefined && event.bytes === event.totalBytes;
@@ -60,7 +61,7 @@ export function createProgress(host: Pick<Host, 'stderr'>, mode: Pick<Mode, 'jso
       stage.isDone = isDone;
       if (isTerminal) {
         if (known === undefined || endsNow || now - drawnAt >= REDRAW_MS) draw(now);
-      } else if (known === undefined || endsNow || event.message !== undefined || now - stage.shown >= PLAIN_MS) {
+      } else if (known === undefined || endsNow || isNews || now - stage.shown >= PLAIN_MS) {
         stage.shown = now;
         host.stderr.write(`${describe(stage, now)}\n`);
       }

@@ -13,6 +13,8 @@ import { proveVoters, type VoterProof } from './voters.ts';
 export type Finished = {
   proof: RestoreProof;
   voters: VoterProof[];
+  /** members of the cluster that are not among the configured nodes */
+  unasked: number;
   warnings: string[];
   /** when it served again, and when it was proven (performance.now()) */
   settledAt: number;
@@ -46,12 +48,8 @@ export async function finish(
   return {
     proof: last.proof,
     voters,
-    warnings: [
-      ...(alone ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : []),
-      ...(members > nodes.length
-        ? [`the cluster has ${members} members and ${nodes.length} nodes are configured: the others were not asked`]
-        : []),
-    ],
+    unasked: Math.max(0, members - voters.length),
+    warnings: alone ? ['OpenBao keeps the old raft keys: restart this node before others join it'] : [],
     settledAt: first.settledAt,
     provenAt: performance.now(),
   };

@@ -25,6 +25,8 @@ export type RestorePlan = {
   cluster: ClusterName;
   into: ClusterName;
   target: string;
+  /** product, version and seal of both, in one sentence */
+  fit: string;
   /** snapshot-force instead of snapshot: it skips the server's seal check, and only that */
   force: boolean;
   /** why, in one sentence */
@@ -38,6 +40,8 @@ export type RestorePlan = {
   indexDistance: number | null;
   /** of the snapshot, its plain archive in bytes */
   bytes: number;
+  /** what the server unpacks it to in its temporary directory, and then keeps, in bytes */
+  unpackedBytes: number;
   /** records in the snapshot, and in the target now (null = not known) */
   records: { snapshot: number; now: number | null };
   /** most first */
@@ -85,6 +89,7 @@ export function planRestore(input: {
     cluster,
     into,
     target: target.activeNode,
+    fit: fitOf(target, report),
     force,
     forceReason:
       input.force && sameCluster ? 'asked for' : forceReason(sameCluster, unsealedSums, sourceId, target.clusterId),
@@ -93,6 +98,7 @@ export function planRestore(input: {
     ageMs: manifest === null ? null : input.now.getTime() - Date.parse(manifest.createdAt),
     indexDistance: sameCluster && target.raftAppliedIndex !== null ? target.raftAppliedIndex - report.raft.index : null,
     bytes: report.bytes,
+    unpackedBytes: report.members.find(({ name }) => name === 'state.bin')?.bytes ?? report.bytes,
     records: { snapshot: report.state.records, now: now?.report.state.records ?? null },
     leases: leaseChanges(report, now?.report ?? null),
     staticRoles: report.state.staticRoles,
@@ -130,6 +136,12 @@ function warningsOf(target: TargetState, report: ArchiveReport, contents: Target
     );
   }
   return warnings;
+}
+
+function fitOf(target: TargetState, { product, productVersion, seal }: ArchiveReport): string {
+  const shares = seal.type === 'shamir' ? ` ${seal.threshold} of ${seal.shares}` : '';
+  const source = `${product} ${productVersion ?? 'of unknown version'}, seal ${seal.type}${shares}`;
+  return `${source}, into ${target.product} ${target.version ?? 'of unknown version'}, seal ${target.sealType}`;
 }
 
 /** After a forced restore the active node goes on counting by its old, smaller number (trap 8). */

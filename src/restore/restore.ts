@@ -202,7 +202,7 @@ async function conclude(
   },
 ): Promise<RestoreResult> {
   const { plan, safety, finished, times } = end;
-  const complete = finished.voters.every(({ proven }) => proven);
+  const complete = finished.unasked === 0 && finished.voters.every(({ proven }) => proven);
   // While a node is not proven, the next run has something to go on with.
   if (complete) await forgetHandover(folder);
   deps.log.info({ cluster: deps.into, snapshot: source.manifest?.snapshot, complete }, 'restored');
@@ -216,6 +216,7 @@ async function conclude(
     safety,
     proof: finished.proof,
     voters: finished.voters,
+    unasked: finished.unasked,
     warnings: [...source.warnings, ...finished.warnings],
     timings: {
       fetch: times.fetched - times.start,

@@ -18,6 +18,8 @@ export type RestoreResult = {
   safety: string | null;
   proof: RestoreProof;
   voters: VoterProof[];
+  /** members of the cluster that are not among the configured nodes, and so were not asked */
+  unasked: number;
   warnings: string[];
   /** milliseconds by stage; `total` is from the first step to the proof */
   timings: { fetch: number; safety: number; install: number; settle: number; prove: number; total: number };

@@ -9,7 +9,7 @@ export function summariseRestore(result: RestoreResult): string[] {
   return [
     result.complete
       ? `restored and proven: ${result.label}`
-      : `restored, and proven on ${proven.length} of ${voters.length} nodes: ${result.label}`,
+      : `restored, and proven on ${proven.length} of ${voters.length + result.unasked} nodes: ${result.label}`,
     `  node        ${proof.node}`,
     `  raft index  ${result.raftIndex} of the snapshot`,
     `  opened      with ${result.openedWith}`,
@@ -22,6 +22,9 @@ export function summariseRestore(result: RestoreResult): string[] {
       return `  proven on   ${node}, ${state} at index ${raftIndex ?? 'unknown'}${mounts}`;
     }),
     ...voters.flatMap(({ node, problem }) => (problem === null ? [] : [`  not proven  ${node}: ${problem}`])),
+    ...(result.unasked === 0
+      ? []
+      : [`  not asked   ${result.unasked} member(s) of the cluster that the config does not name`]),
     ...(result.safety === null
       ? []
       : [`  before      kept as ${result.safety}: restore --snapshot ${result.safety} goes back to it`]),

@@ -22,7 +22,7 @@ export type VoterProof = {
 const CATCH_UP_MS = 30_000;
 
 /**
- * Asks every configured node until all are proven or the time is over. A node in `notRestarted` is not proven, whatever it
+ * Asks every configured node that belongs to the cluster until all are proven or the time is over. A node in `notRestarted` is not proven, whatever it
  * answers. Rejects only on abort, or when the active node cannot be asked any more.
  */
 export async function proveVoters(
@@ -36,8 +36,10 @@ export async function proveVoters(
   const { raft_applied_index: index = null } = await active.client.leader(signal);
   for (;;) {
     const { nodes } = await deps.restored.survey(signal);
+    // An empty node that waits to join is no part of the cluster yet.
+    const members = nodes.filter(({ state }) => state !== 'uninitialised');
     const proofs = await Promise.all(
-      nodes.map(async (view) => {
+      members.map(async (view) => {
         const proof = await proveNode(deps, view, { active, index, mounts }, signal);
         const need = notRestarted.find(({ url }) => url === view.url);
         if (need === undefined) return proof;

@@ -2,6 +2,7 @@ import { chooseCluster } from '../../config/cluster-config.ts';
 import { StrongroomError } from '../../core/errors.ts';
 import { parseDuration } from '../../core/units.ts';
 import type { RestoreOptions } from '../../restore/options.ts';
+import type { RestoreResult } from '../../restore/result.ts';
 import type { Context } from '../context.ts';
 import type { Run } from '../define.ts';
 import type { RestoreFlags } from '../definitions/restore.ts';
@@ -71,7 +72,7 @@ export const run: Run<RestoreFlags> = async function (flags) {
       this.signal,
     ).finally(() => progress[Symbol.dispose]());
     this.output.result(result, () => summariseRestore(result).join('\n'));
-    if (!result.complete) throw partly(result.voters.flatMap(({ node, proven }) => (proven ? [] : [node])));
+    if (!result.complete) throw partly(result);
   } catch (e) {
     if (!(e instanceof PlanOnly)) throw e;
   }
@@ -100,7 +101,9 @@ function tooFewShares(needed: number, there: number): StrongroomError {
 }
 
 /** Exit code 3: the data are back, and not every node is proven to serve them. */
-function partly(nodes: readonly string[]): StrongroomError {
+function partly({ voters, unasked }: RestoreResult): StrongroomError {
+  const nodes = voters.flatMap(({ node, proven }) => (proven ? [] : [node]));
+  if (unasked > 0) nodes.push(`${unasked} member(s) that the config does not name`);
   return new StrongroomError('E_PARTIAL', `the snapshot is restored, but not proven on ${nodes.join(', ')}`, {
     hint: 'do what the result says for each of them, then run the same command again: it proves them, and installs nothing',
   });

@@ -22,6 +22,7 @@ const report = {
   productVersion: '2.6.2',
   raft: { index: 100 },
   bytes: 2 ** 20,
+  members: [{ name: 'state.bin', bytes: 3 * 2 ** 20, sha256: '' }],
   seal: { type: 'shamir', shares: 3, threshold: 2, sealedSums: 'present' },
   state: { records: 50, staticRoles: 0, leases: [{ path: 'database/creds/app', count: 41 }] },
   cautions: ['41 leases would be revoked'],
@@ -98,6 +99,8 @@ describe('plan of a restore', () => {
       /leases +at least 35 made since are forgotten, .*: database\/creds\/app 30, rabbitmq\/creds\/app 5/,
     );
     expect(text).toContain('50 records, 1.00 MiB; the target has 80 now');
+    expect(text).toContain('openbao 2.6.2, seal shamir 2 of 3, into openbao 2.6.2, seal shamir');
+    expect(text).toContain('the server needs 3.00 MiB in its temporary directory');
   });
 
   it('without a look at the target says nothing of what is forgotten, and that nothing is kept', () => {

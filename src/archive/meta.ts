@@ -6,6 +6,12 @@ export type Meta = { raft: ArchiveReport['raft']; stateBytes: number };
 
 const SUFFRAGE = ['voter', 'nonvoter', 'staging'] as const;
 
+/**
+ * The only `Version` that the servers write, and the only one they install: any other they accept with 204, fail to apply,
+ * and stay sealed. Seen on OpenBao 2.6.2 and 2.7.2 with 0 and with 2.
+ */
+const META_VERSION = 1;
+
 /** Reads meta.json (hashicorp/raft `SnapshotMeta`). Throws E_SNAPSHOT_FORMAT. */
 export function readMeta(json: Buffer): Meta {
   let meta: unknown;
@@ -17,13 +23,15 @@ export function readMeta(json: Buffer): Meta {
       details: { bytes: json.length },
     });
   }
+  const version = count(meta, 'Version', 0);
+  if (version !== META_VERSION) throw unknownVersion(version);
   const servers = field(field(meta, 'Configuration'), 'Servers');
   if (!Array.isArray(servers) || servers.length === 0) throw wrong('Configuration.Servers', 'a list of servers');
   return {
     raft: {
       index: count(meta, 'Index', 1),
       term: count(meta, 'Term', 1),
-      version: count(meta, 'Version', 0),
+      version,
       id: text(meta, 'ID'),
       configurationIndex: count(meta, 'ConfigurationIndex', 0),
       servers: servers.map(readServer),
@@ -54,6 +62,17 @@ function text(of: unknown, name: string): string {
   const value = field(of, name);
   if (typeof value !== 'string') throw wrong(name, 'a text');
   return value;
+}
+
+function unknownVersion(version: number): StrongroomError {
+  return new StrongroomError(
+    'E_SNAPSHOT_FORMAT',
+    `the archive is of snapshot version ${version}, not ${META_VERSION}`,
+    {
+      details: { field: 'Version', version },
+      hint: 'a server would accept it, fail to apply it, and stay sealed; is strongroom older than the server that made it?',
+    },
+  );
 }
 
 function wrong(name: string, wanted: string): StrongroomError {

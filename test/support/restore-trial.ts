@@ -30,7 +30,7 @@ export async function plainInstall(
 }
 
 /** The members of a real archive, in its order. */
-function membersOf(archive: Uint8Array): TestMember[] {
+export function membersOf(archive: Uint8Array): TestMember[] {
   const tar = gunzipSync(archive);
   const members: TestMember[] = [];
   for (let at = 0; tar[at] !== 0 && at < tar.length; ) {

@@ -19,10 +19,10 @@ import { buildManifest } from './manifest.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
 import { compareMembers, compareWithPrevious, implausible } from './plausible.ts';
 import { type Preflight, preflight, preflightFailure } from './preflight.ts';
-import { publish } from './publish.ts';
+import { mayBeStored, publish } from './publish.ts';
 import { clearAfterPublishing, clearTraces, sweepAfterCrash, sweepAgain } from './sweep.ts';
 import { type Taken, takeVerified } from './take.ts';
-import { type UploadedCopy, uploadCopy } from './upload.ts';
+import { lockOf, type UploadedCopy, uploadCopy } from './upload.ts';
 
 export type BackupResult = {
   /** false = a promised copy or wrap is missing: `missing` says which; the exit code is 3 */
@@ -83,7 +83,9 @@ export async function backupLocked(
     made = await backUp(deps, options, { run, snapshot, before, onPublish }, signal);
   } catch (e) {
     const cleanup = AbortSignal.timeout(CLEANUP_MS);
-    const traces = await clearTraces(deps, snapshot, { isLast: true, isUnpublished }, cleanup).catch(() => null);
+    // A manifest that may still appear must find its data: then the next run looks again, and decides.
+    const isLast = !mayBeStored(e);
+    const traces = await clearTraces(deps, snapshot, { isLast, isUnpublished }, cleanup).catch(() => null);
     // The note stays where something could not be done, for the next run to do it.
     if (traces !== null && !traces.incomplete) await forget(folder, snapshot);
     throw e;
@@ -283,13 +285,16 @@ async function repairWraps(
   if (sidecar.missing.length === taken.sidecar.missing.length) return taken.sidecar;
   const key = objectKey(deps.cluster, 'keys', snapshot);
   await Promise.all(
-    holders.map(async ({ store }) => {
+    holders.map(async (holder) => {
+      const { store } = holder;
       const head = await store.head(key, { signal });
       if (head === null) throw new StrongroomError('E_STORE_RESPONSE', `${key} vanished from ${store.location}`);
       await store.put(key, serialiseSidecar(sidecar), {
         signal,
         condition: { etag: head.etag },
         contentType: 'application/json',
+        // A new version: it is not under the lock of the one before.
+        ...lockOf(holder, deps.clock.now()),
       });
     }),
   );

@@ -13,7 +13,8 @@ const MAX_POINTER_BYTES = 4096;
 
 /**
  * Signs `manifest` and writes it to `holders`. A holder that fails now has data without a manifest: it is returned in
- * `failures`, never taken for a copy. Rejects with the first failure when no holder took it: then nothing is published.
+ * `failures`, never taken for a copy. Rejects when no holder took it: with a failure that leaves in doubt whether the
+ * manifest is there ({@link mayBeStored}), if there is one, else with the first. Without doubt nothing is published.
  */
 export async function publish(
   deps: BackupDeps,
@@ -48,9 +49,9 @@ export async function publish(
       }
     }),
   );
-  const [first] = failures;
   if (published.length === 0) {
-    throw first?.error ?? new StrongroomError('E_BUG', 'a snapshot was to be published nowhere');
+    const worst = failures.find(({ error }) => mayBeStored(error)) ?? failures[0];
+    throw worst?.error ?? new StrongroomError('E_BUG', 'a snapshot was to be published nowhere');
   }
   await Promise.all(
     holders
@@ -60,6 +61,11 @@ export async function publish(
       }),
   );
   return { published, failures };
+}
+
+/** A destination that took an object and does not show it, or that went silent over it, may show it later. */
+export function mayBeStored(e: unknown): boolean {
+  return isError(e) && e.details['mayBeStored'] === true;
 }
 
 /** The latest pointer and the README are conveniences: a failure here is logged and costs a longer listing. */

@@ -9,7 +9,11 @@ export type RunId = string & { readonly __brand: 'RunId' };
 
 const CLUSTER = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
-const nextUlid = monotonicFactory();
+/** A clock that is set back by more was wrong before: ids must not go on with its time, in milliseconds. */
+const MAX_STEP_BACK_MS = 1_000;
+
+let nextUlid = monotonicFactory();
+let lastMs = 0;
 
 /** Lower-case letters, digits and inner dashes, at most 63: it becomes a folder of object keys. */
 export function parseClusterName(text: string): ClusterName {
@@ -28,11 +32,20 @@ export function parseSnapshotId(text: string): SnapshotId | null {
 }
 
 export function newSnapshotId(now: Date): SnapshotId {
-  return nextUlid(now.getTime()) as SnapshotId;
+  return newUlid(now) as SnapshotId;
 }
 
 export function newRunId(now: Date): RunId {
-  return nextUlid(now.getTime()) as RunId;
+  return newUlid(now) as RunId;
+}
+
+/** Each greater than the one before in this process, as long as the clock does not go back. */
+function newUlid(now: Date): string {
+  const ms = now.getTime();
+  // The factory never goes back: one run under a clock that is a day ahead would date a day of later ones wrong.
+  if (ms < lastMs - MAX_STEP_BACK_MS) nextUlid = monotonicFactory();
+  lastMs = ms;
+  return nextUlid(ms);
 }
 
 /** The time inside a snapshot id, to the millisecond. */

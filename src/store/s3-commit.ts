@@ -71,7 +71,7 @@ export function unresolved(e: unknown): unknown {
   if (!isError(e)) return e;
   return new StrongroomError(e.code, `${e.message}; it is not known whether it was stored`, {
     hint: `${e.hint === undefined ? '' : `${e.hint}; `}look at the destination when it answers again`,
-    details: e.details,
+    details: { ...e.details, mayBeStored: true },
     retryable: e.retryable,
     cause: e.cause,
   });
@@ -102,6 +102,7 @@ export async function confirm(
 async function seen(ctx: S3Context, c: Commit, done: Committed): Promise<FoundObject> {
   const notThere = new StrongroomError('E_STORE_RESPONSE', `${phrase(c.where)}: stored, and then it is not there`, {
     hint: 'does something delete objects there, or does the endpoint lead to several stores?',
+    details: { destination: c.where.destination, key: c.key, mayBeStored: true },
     retryable: false,
   });
   const signal = AbortSignal.timeout(ctx.requestTimeoutMs * 2);

@@ -20,6 +20,7 @@ import { SpoolFile } from '../../src/spool/spool.ts';
 import { compositeSha256 } from '../../src/store/parts.ts';
 import type { Store } from '../../src/store/store.ts';
 import { ActiveNode } from '../../src/vault/active-node.ts';
+import type { NodeView } from '../../src/vault/cluster.ts';
 import { type AppOptions, openApp } from './strongroom-app.ts';
 import { World, type WorldDestination } from './world.ts';
 
@@ -100,7 +101,11 @@ export class Shelf implements AsyncDisposable {
       const { data, proof } = copies[i] ?? unexpected();
       const { etag, versionId, lock } = data;
       return {
-        ...{ name, location, status: 'stored' as const, etag, proof },
+        name,
+        location,
+        status: 'stored' as const,
+        etag,
+        proof,
         ...(versionId === undefined ? {} : { versionId }),
         ...(lock === undefined ? {} : { lock: { mode: lock.mode, until: lock.until.toISOString() } }),
       };
@@ -119,19 +124,26 @@ export class Shelf implements AsyncDisposable {
   }
 
   #node(): ActiveNode {
-    const unknown = {
-      ...{ error: null, healthStatus: 200, clusterName: null, storageType: 'raft', sealType: 'shamir' },
-      ...{ threshold: 2, shares: 3, progress: 0, isSelf: true, leaderAddress: NODE, leaderReachable: null },
-      ...{ raftAppliedIndex: null, clockSkewMs: null },
-    };
-    const view = {
-      ...unknown,
+    const view: NodeView = {
       url: NODE,
       state: 'active',
+      error: null,
+      healthStatus: 200,
       product: 'openbao',
       version: '2.7.2',
       clusterId: null,
-    } as const;
+      clusterName: null,
+      storageType: 'raft',
+      sealType: 'shamir',
+      threshold: 2,
+      shares: 3,
+      progress: 0,
+      isSelf: true,
+      leaderAddress: NODE,
+      leaderReachable: null,
+      raftAppliedIndex: null,
+      clockSkewMs: null,
+    };
     return new ActiveNode(view, this.deps.vault.node(NODE), this.deps.vault.session);
   }
 }

@@ -261,10 +261,13 @@ export class App implements AsyncDisposable {
 
   async #kmsClient(key: KmsKeyConfig, signal: AbortSignal): Promise<KMSClient> {
     const { KMSClient } = await import('@aws-sdk/client-kms');
+    const defaults = kmsClientOptions(key.region);
+    const ca = await key.ca?.resolve(signal);
     const client = new KMSClient({
-      ...kmsClientOptions(key.region),
+      ...defaults,
       ...(key.endpoint === undefined ? {} : { endpoint: key.endpoint }),
       ...(await readCredentials(key.credentials, signal)),
+      ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { ca } } }),
     });
     this.#stack.defer(() => client.destroy());
     return client;

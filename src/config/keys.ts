@@ -1,6 +1,6 @@
 /** The parts of the schema about keys: AWS access, KMS keys, encryption, signing. */
 import { z } from 'zod';
-import { list, origin, reason, rule, secret, text, word } from './fields.ts';
+import { certificate, list, origin, reason, rule, secret, text, word } from './fields.ts';
 
 /** Fixed AWS credentials; where they are absent the SDK's default chain is asked. */
 export const awsCredentials = z
@@ -35,6 +35,9 @@ export const kmsKey = z
       .exactOptional()
       .describe('endpoint other than that of AWS, such as https://host:port'),
     credentials: awsCredentials.exactOptional(),
+    ca: certificate()
+      .exactOptional()
+      .describe('PEM certificates of the CA of the endpoint; default: those of the system'),
   })
   .transform((key) => ({ ...key, region: key.region ?? ARN.exec(key.keyId)?.[1] ?? '' }));
 

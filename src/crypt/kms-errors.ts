@@ -1,5 +1,6 @@
 /** What AWS KMS answers, in our words: translated here, once. */
 import { type ErrorCode, StrongroomError } from '../core/errors.ts';
+import { explainHandshake, handshakeFault, namesInCertificate } from '../core/handshake.ts';
 
 /** What was asked, of which key: part of every message. */
 export type KmsCall = { operation: string; keyId: string; region: string };
@@ -26,6 +27,12 @@ const wrong = (says: string): Meaning => ({
   hint: 'the wrap belongs to another cluster, snapshot or key, or was altered: use another wrap, or an older version of keys.json',
 });
 
+const redirected: Meaning = {
+  code: 'E_KEY_UNAVAILABLE',
+  retryable: false,
+  says: 'KMS answers with a redirect',
+  hint: 'check region and endpoint of the key; something between may answer in the place of KMS',
+};
 const disabled = refused('the key is disabled', 'aws kms enable-key --key-id <arn> --region <region>');
 const denied = refused(
   'access is denied',
@@ -76,7 +83,7 @@ const BY_NAME: Readonly<Record<string, Meaning>> = {
 export function kmsError(e: unknown, call: KmsCall): StrongroomError {
   const name = e instanceof Error ? e.name : 'unknown';
   const status = statusOf(e);
-  const meaning = BY_NAME[name] ?? byStatus(status, name);
+  const meaning = BY_NAME[name] ?? (status === undefined ? unanswered(e, name) : byStatus(status, name));
   return new StrongroomError(meaning.code, message(call, meaning.says), {
     hint: meaning.hint,
     retryable: meaning.retryable,
@@ -99,9 +106,27 @@ export function message(call: KmsCall, says: string): string {
   return `${call.operation} with ${call.keyId} in ${call.region}: ${says}`;
 }
 
-function byStatus(status: number | undefined, name: string): Meaning {
-  if (status === undefined) return down(`KMS cannot be reached (${name})`);
+/** No HTTP answer: what the network or TLS says. */
+function unanswered(e: unknown, name: string): Meaning {
+  const code = e instanceof Error && 'code' in e && typeof e.code === 'string' ? e.code : '';
+  const fault = handshakeFault(code, e instanceof Error ? e.message : '');
+  if (fault === null) return down(`KMS cannot be reached (${code === '' ? name : code})`);
+  const names = fault === 'other-name' ? namesInCertificate(e) : null;
+  const { says, hint } = explainHandshake(fault, 'key');
+  return {
+    code: 'E_KEY_UNAVAILABLE',
+    // Another try meets the same certificate.
+    retryable: false,
+    says: `the TLS handshake with KMS fails: ${says} (${code})`,
+    hint: names === null ? hint : `${hint}: ${names}`,
+  };
+}
+
+function byStatus(status: number, name: string): Meaning {
   if (status >= 500 || status === 429) return down(`KMS answers ${status}`);
+  if (status >= 300 && status < 400) {
+    return { ...redirected, says: `KMS answers with a redirect (${status}), which is never followed` };
+  }
   // Cut off on its way, or a proxy's page.
   if (status < 400) return down(`the answer of KMS cannot be read (${status})`);
   if (status === 401 || status === 403) return denied;

@@ -1,5 +1,6 @@
 /** Names of S3, the SDK, the network and TLS, and what each of them means here. */
 import type { ErrorCode } from '../core/errors.ts';
+import { explainHandshake, handshakeFault } from '../core/handshake.ts';
 import type { Failure } from './s3-failure.ts';
 import { OPERATIONS, permissions, type Where } from './s3-where.ts';
 
@@ -26,7 +27,7 @@ export function meaningOf(failure: Failure, where: Where): Meaning {
   const entry =
     BY_NAME.get(failure.name) ??
     (failure.name.startsWith('KMS.') ? serverSideKey : undefined) ??
-    (failure.code === undefined ? undefined : networkMeaning(failure.code)) ??
+    (failure.code === undefined ? undefined : (tlsMeaning(failure) ?? networkMeaning(failure.code))) ??
     byMessage(failure) ??
     byStatus(failure, where);
   return typeof entry === 'function' ? entry(failure, where) : entry;
@@ -42,6 +43,16 @@ const bucketElsewhere: Reading = (failure, where) => ({
   why: `bucket "${where.bucket}" is in another region`,
   hint: failure.region === undefined ? "set the bucket's own region" : `set region: ${failure.region}`,
 });
+/** The client follows none: it would show signed requests, with all they carry, to whoever the answer names. */
+const redirected: Reading = (failure, where) => {
+  if (failure.region !== undefined) return bucketElsewhere(failure, where);
+  const to = failure.location === undefined ? '' : ` to ${failure.location}`;
+  return {
+    code: 'E_STORE_BUCKET',
+    why: `it answers with a redirect${to}${status(failure)}, which is never followed`,
+    hint: 'if the bucket is there, set `endpoint` and `region` accordingly; if not, something between answers in its place',
+  };
+};
 const denied: Reading = (failure, where) =>
   /object.?lock|WORM|retention|legal hold/i.test(failure.message) && where.operation === 'delete'
     ? locked(failure, where)
@@ -142,7 +153,7 @@ const notThere: Reading = (_, where) => {
 const uploadGone: Meaning = {
   code: 'E_STORE_RESPONSE',
   why: 'the destination no longer knows the upload',
-  hint: 'a lifecycle rule or another process has aborted it; try again',
+  hint: 'a lifecycle rule or another process has aborted it, or the endpoint leads to several stores; try again',
 };
 const notAllowed: Reading = (failure, where) =>
   // Amazon's answer to GET and HEAD of a delete marker by its version.
@@ -177,8 +188,9 @@ const serverSideKey: Reading = (failure) => ({
 
 const BY_NAME = new Map<string, Entry>([
   ...names(bucketMissing, 'NoSuchBucket', 'InvalidBucketName'),
-  ...names(bucketElsewhere, 'PermanentRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'),
-  ...names(bucketElsewhere, 'TemporaryRedirect', 'Redirect', 'InvalidRegion', 'IncorrectEndpoint'),
+  ...names(bucketElsewhere, 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'),
+  ...names(bucketElsewhere, 'InvalidRegion', 'IncorrectEndpoint'),
+  ...names(redirected, 'PermanentRedirect', 'TemporaryRedirect', 'Redirect'),
   ...names(
     denied,
     'AccessDenied',
@@ -261,6 +273,18 @@ const BY_NAME = new Map<string, Entry>([
 /** Every answer and exception that the table knows by its name. */
 export const KNOWN_ANSWERS: readonly string[] = [...BY_NAME.keys()];
 
+function tlsMeaning({ code = '', message, certificateNames }: Failure): Meaning | undefined {
+  const fault = handshakeFault(code, message);
+  if (fault === null) return undefined;
+  const { says, hint } = explainHandshake(fault, 'destination');
+  return {
+    code: 'E_STORE_UNREACHABLE',
+    why: `the TLS handshake fails: ${says} (${code})`,
+    hint: certificateNames === undefined ? hint : `${hint}: ${certificateNames}`,
+    retryable: false,
+  };
+}
+
 function networkMeaning(code: string): Meaning | undefined {
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return {
@@ -274,14 +298,6 @@ function networkMeaning(code: string): Meaning | undefined {
       code: 'E_STORE_UNREACHABLE',
       why: `connection refused (${code})`,
       hint: 'check the port of the endpoint, and that the service runs',
-    };
-  }
-  if (/^(CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS|ERR_SSL|EPROTO|HOSTNAME_MISMATCH)/.test(code)) {
-    return {
-      code: 'E_STORE_UNREACHABLE',
-      why: `the TLS handshake fails (${code})`,
-      hint: "give the destination's CA with caFile (or NODE_EXTRA_CA_CERTS), and check the host name of the endpoint",
-      retryable: false,
     };
   }
   if (/^(E[A-Z]+|UND_ERR_[A-Z_]+)$/.test(code)) {
@@ -303,7 +319,7 @@ function byMessage(failure: Failure): Entry | undefined {
 
 function byStatus(failure: Failure, where: Where): Entry {
   const code = failure.status ?? 0;
-  if (code === 301 || code === 307) return bucketElsewhere;
+  if (code >= 300 && code < 400) return redirected;
   if (code === 401 || code === 403) return denied;
   if (code === 404) {
     // The bucket has just taken an upload: what is not there is its lock.

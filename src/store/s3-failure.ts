@@ -1,4 +1,5 @@
 /** What a failed request says of itself, read by narrow checks and stripped of what must not be shown. */
+import { namesInCertificate } from '../core/handshake.ts';
 
 export type Failure = {
   /** the error code of S3, or the name of the exception */
@@ -12,6 +13,10 @@ export type Failure = {
   region: string | undefined;
   /** of the network or of TLS, such as ECONNRESET */
   code: string | undefined;
+  /** scheme, host and port that a redirect points to */
+  location: string | undefined;
+  /** in a certificate that is for another host */
+  certificateNames: string | undefined;
 };
 
 /** Takes SDK exceptions, node errors and anything else that was thrown. */
@@ -28,6 +33,8 @@ export function readFailure(e: unknown): Failure {
     serverTime: text(o['ServerTime']) ?? text(headers['date']),
     region: text(o['Region']) ?? text(headers['x-amz-bucket-region']),
     code: text(o['code']) ?? text(record(o['cause'])['code']),
+    location: origin(text(headers['location'])),
+    certificateNames: namesInCertificate(e) ?? undefined,
   };
 }
 
@@ -45,6 +52,10 @@ export function harmlessCopy(e: unknown, failure: Failure): Error {
 
 function record(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function origin(location: string | undefined): string | undefined {
+  return location !== undefined && URL.canParse(location) ? new URL(location).origin : undefined;
 }
 
 function text(value: unknown): string | undefined {

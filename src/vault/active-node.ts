@@ -3,6 +3,7 @@ import { StrongroomError } from '../core/errors.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Session } from './auth.ts';
 import type { Call, NodeClient } from './client.ts';
+import type { Connection } from './connection.ts';
 import type { NodeView } from './node-view.ts';
 import type { AutopilotState, Mount, RaftServer, SealBackendStatus, TokenInfo } from './schemas.ts';
 import type { Answer } from './status-errors.ts';
@@ -27,11 +28,12 @@ export class ActiveNode {
   }
 
   /**
-   * Asks once more whether this node is the active one; E_VAULT_STANDBY when it no longer is. Before every exchange of
-   * snapshots: an OpenBao 2.7 standby hands out a stale one, and one that is sent to it seals it without applying it.
+   * Asks on `on` whether who answers there is the active node; E_VAULT_STANDBY when not. Before every exchange of
+   * snapshots, and on the very connection of it: an OpenBao 2.7 standby hands out a stale one, and one that is sent to it
+   * seals it without applying it.
    */
-  async assertActive(signal: AbortSignal): Promise<void> {
-    const leader = await this.client.leader(signal);
+  async assertActive(on: Connection, signal: AbortSignal): Promise<void> {
+    const leader = await this.client.leader(signal, undefined, on);
     if (leader.is_self) return;
     throw new StrongroomError('E_VAULT_STANDBY', `node ${this.url} is no longer the active one`, {
       hint: 'the leader has changed; look for the active node again and try there',

@@ -3,6 +3,7 @@ import nodeVault from 'node-vault';
 import type { z } from 'zod';
 import { isError, StrongroomError } from '../core/errors.ts';
 import type { Secret } from '../core/secret.ts';
+import type { Connection } from './connection.ts';
 import { goDurationMs } from './go-duration.ts';
 import * as schemas from './schemas.ts';
 import { type Answer, statusError } from './status-errors.ts';
@@ -21,6 +22,8 @@ export type Call = {
   namespace?: string | undefined;
   body?: Readonly<Record<string, unknown>>;
   timeoutMs?: number;
+  /** asked on this connection; default: any */
+  on?: Connection;
 };
 
 /** What node-vault passes to the function that stands in for its HTTP library, with our call riding along. */
@@ -40,7 +43,7 @@ export class NodeClient {
       options: HookOptions,
     ): Promise<{ statusCode: number; body: Answer; request: { path: string } }> => {
       const { pathname, search } = new URL(options.uri);
-      const { signal, token, namespace, timeoutMs } = options.call;
+      const { signal, token, namespace, timeoutMs, on } = options.call;
       const answer = await transport.json({
         method: options.method,
         path: `${pathname.replace(/^\/v1\//, '')}${search}`,
@@ -48,6 +51,7 @@ export class NodeClient {
         ...(token === undefined ? {} : { token }),
         ...(namespace === undefined ? {} : { namespace }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        ...(on === undefined ? {} : { on }),
         ...(options.json === undefined ? {} : { body: options.json }),
       });
       // The whole answer goes through as the body of a 200: node-vault would lose the status of sys/health and all
@@ -106,8 +110,12 @@ export class NodeClient {
   }
 
   /** A sealed node has none: E_VAULT_SEALED. */
-  async leader(signal: AbortSignal, timeoutMs?: number): Promise<schemas.Leader> {
-    return this.get(schemas.leaderSchema, 'sys/leader', { signal, ...timed(timeoutMs) });
+  async leader(signal: AbortSignal, timeoutMs?: number, on?: Connection): Promise<schemas.Leader> {
+    return this.get(schemas.leaderSchema, 'sys/leader', {
+      signal,
+      ...timed(timeoutMs),
+      ...(on === undefined ? {} : { on }),
+    });
   }
 
   async raftConfiguration(token: Secret, signal: AbortSignal): Promise<readonly schemas.RaftServer[]> {

@@ -5,7 +5,8 @@ import { ActiveNode } from './active-node.ts';
 import { Session, type VaultAuth } from './auth.ts';
 import { NodeClient } from './client.ts';
 import { discoverNodes, type KubernetesDiscovery } from './discover.ts';
-import { viewNode } from './node-view.ts';
+import { type NodeView, viewNode } from './node-view.ts';
+import { assertOneNode } from './one-node.ts';
 import { failureToleranceOf, quorumOf } from './quorum.ts';
 import type { RaftServer } from './schemas.ts';
 import type { TlsOptions } from './tls.ts';
@@ -40,6 +41,8 @@ export class VaultCluster implements AsyncDisposable {
   readonly session: Session;
   readonly #options: ClusterOptions;
   readonly #clients = new Map<string, NodeClient>();
+  /** addresses that were asked whether they are one node, with what they were taken for then */
+  readonly #single = new Set<string>();
   #warned = '';
 
   /** Throws E_CONFIG_INVALID for addresses or logins that cannot work. Opens nothing yet. */
@@ -86,8 +89,7 @@ export class VaultCluster implements AsyncDisposable {
   /** Asks every node at the same time, without a token; takes `probeMs` at most, or twice that for old versions. */
   async survey(signal: AbortSignal): Promise<ClusterView> {
     const clients = await this.nodes(signal);
-    const probeMs = this.#options.timeouts?.probeMs ?? DEFAULT_TIMEOUTS.probeMs;
-    const nodes = await Promise.all(clients.map((client) => viewNode(client, probeMs, signal)));
+    const nodes = await Promise.all(clients.map((client) => viewNode(client, this.#probeMs, signal)));
     const warnings = warningsOf(nodes);
     this.#warn(warnings);
     return { name: this.name, nodes, warnings };
@@ -96,10 +98,10 @@ export class VaultCluster implements AsyncDisposable {
   /**
    * The one node that says of itself that it is active and answers an authenticated read. Rejects with the exact reason
    * why there is none: E_VAULT_UNREACHABLE, _TLS, _UNINITIALISED, _SEALED, _REMOVED, _STANDBY, _NOT_RAFT, E_QUORUM_LOST,
-   * E_NO_ACTIVE_NODE; or with what the login or the read met.
+   * E_NO_ACTIVE_NODE; with E_PRECONDITION for the address of a load balancer; or with what the login or the read met.
    */
   async active(signal: AbortSignal): Promise<ActiveNode> {
-    const view = pickActive(await this.survey(signal));
+    const view = await this.#picked(await this.survey(signal), signal);
     const node = new ActiveNode(view, this.node(view.url), this.session);
     try {
       await node.raftConfiguration(signal);
@@ -122,6 +124,31 @@ export class VaultCluster implements AsyncDisposable {
     await this.session[Symbol.asyncDispose]();
     await Promise.all([...this.#clients.values()].map(({ transport }) => transport[Symbol.asyncDispose]()));
     this.#clients.clear();
+  }
+
+  get #probeMs(): number {
+    return this.#options.timeouts?.probeMs ?? DEFAULT_TIMEOUTS.probeMs;
+  }
+
+  async #picked(view: ClusterView, signal: AbortSignal): Promise<NodeView> {
+    let picked: NodeView;
+    try {
+      picked = pickActive(view);
+    } catch (e) {
+      // Whoever asks a balancer meets no active node, or too many, as chance will have it.
+      await this.#assertSingle(view.nodes, signal);
+      throw e;
+    }
+    await this.#assertSingle([picked], signal);
+    return picked;
+  }
+
+  /** Once for each address and each thing it is taken for: it takes connections, and an election asks every second. */
+  async #assertSingle(nodes: readonly NodeView[], signal: AbortSignal): Promise<void> {
+    const speaking = nodes.filter(({ state }) => state === 'active' || state === 'standby');
+    const unasked = speaking.filter(({ url, state }) => !this.#single.has(`${state} ${url}`));
+    await Promise.all(unasked.map(({ url }) => assertOneNode(this.node(url), this.#probeMs, signal)));
+    for (const { url, state } of unasked) this.#single.add(`${state} ${url}`);
   }
 
   async #lookedUp(node: ActiveNode, denied: StrongroomError, signal: AbortSignal): Promise<void> {

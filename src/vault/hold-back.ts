@@ -36,26 +36,21 @@ export class HoldBack {
     this.#startedAt = performance.now();
     const held: Uint8Array[] = [];
     let heldBytes = 0;
-    try {
-      for await (const chunk of this.#source) {
-        held.push(chunk);
-        heldBytes += chunk.byteLength;
-        for (
-          let first = held[0];
-          first !== undefined && heldBytes - first.byteLength >= HOLD_BACK_BYTES;
-          first = held[0]
-        ) {
-          held.shift();
-          heldBytes -= first.byteLength;
-          this.sent += first.byteLength;
-          yield first;
-        }
+    for await (const chunk of this.#watched()) {
+      held.push(chunk);
+      heldBytes += chunk.byteLength;
+      for (
+        let first = held[0];
+        first !== undefined && heldBytes - first.byteLength >= HOLD_BACK_BYTES;
+        first = held[0]
+      ) {
+        held.shift();
+        heldBytes -= first.byteLength;
+        this.sent += first.byteLength;
+        yield first;
       }
-      this.#checkLength(this.sent + heldBytes);
-    } catch (e) {
-      this.failure = { error: e };
-      throw e;
     }
+    this.#checkLength(this.sent + heldBytes);
     this.released = true;
     for (const chunk of held) {
       this.sent += chunk.byteLength;
@@ -64,9 +59,28 @@ export class HoldBack {
     this.complete = true;
   }
 
+  /**
+   * The source, its failures noted. What its reader throws into a generator (the reason for which a request is given up)
+   * ends this one with a return, and is not taken for the source's own.
+   */
+  async *#watched(): Bytes {
+    const source = this.#source;
+    try {
+      yield* source;
+    } catch (e) {
+      this.failure = { error: e };
+      throw e;
+    }
+  }
+
   /** A server that is promised more bytes than come may still unpack, and apply, what came. */
   #checkLength(total: number): void {
     if (this.#expected === undefined || this.#expected === total) return;
-    throw new StrongroomError('E_BUG', `an archive of ${this.#expected} bytes was announced, and ${total} came`);
+    const error = new StrongroomError(
+      'E_BUG',
+      `an archive of ${this.#expected} bytes was announced, and ${total} came`,
+    );
+    this.failure = { error };
+    throw error;
   }
 }

@@ -43,11 +43,13 @@ export async function installSnapshot(node: ActiveNode, body: Bytes, options: In
   const { transport } = node.client;
   await refreshToken(node, signal);
   const token = await node.session.token(node.client, signal);
-  await node.assertActive(signal);
+  await using on = transport.connection();
+  await node.assertActive(on, signal);
   const upload = new HoldBack(body, bytes);
-  let answer: (StreamAnswer & { close: () => Promise<void> }) | undefined;
+  let answer: StreamAnswer | undefined;
   try {
     answer = await transport.stream({
+      on,
       method: 'POST',
       path,
       token,
@@ -72,7 +74,6 @@ export async function installSnapshot(node: ActiveNode, body: Bytes, options: In
     return await lost(node, upload, options, e);
   } finally {
     answer?.body.destroy();
-    await answer?.close();
   }
 }
 

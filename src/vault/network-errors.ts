@@ -6,7 +6,7 @@ import { tlsError } from './tls.ts';
 export type UnreachableReason = 'refused' | 'no-route' | 'name' | 'connect-timeout' | 'timeout' | 'reset';
 
 const HANGS = 'the node hangs: a joining node does until it has joined; else look at its log, disk and CPU';
-const NETWORK = 'check network policies, firewalls and the address';
+const NETWORK = 'check DNS, network policies, firewalls and the address';
 const LOOK = 'look at the log of the node, and at those of proxies between';
 
 const REASONS: Record<string, [UnreachableReason, string, string]> = {
@@ -44,6 +44,16 @@ export function silentNode(node: string, ms: number, cause?: unknown): Strongroo
   return new StrongroomError('E_VAULT_UNREACHABLE', `no answer within ${ms} ms from ${node}`, {
     hint: HANGS,
     details: { node, reason: 'timeout' satisfies UnreachableReason },
+    cause,
+  });
+}
+
+/** Within `ms` there was no connection to `node`: its packets are dropped, or its name is not resolved. */
+export function unreachedNode(node: string, ms: number, cause?: unknown): StrongroomError {
+  const isTls = node.startsWith('https:');
+  return new StrongroomError('E_VAULT_UNREACHABLE', `no connection within ${ms} ms to ${node}`, {
+    hint: isTls ? `${NETWORK}; a node that hangs leaves the TLS handshake unanswered, too` : NETWORK,
+    details: { node, reason: 'connect-timeout' satisfies UnreachableReason },
     cause,
   });
 }

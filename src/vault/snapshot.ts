@@ -4,6 +4,7 @@ import type { Bytes } from '../core/flow.ts';
 import type { Secret } from '../core/secret.ts';
 import { formatDuration } from '../core/units.ts';
 import type { ActiveNode } from './active-node.ts';
+import type { Connection } from './connection.ts';
 import { statusError } from './status-errors.ts';
 import type { StreamAnswer } from './transport.ts';
 
@@ -22,7 +23,7 @@ export type TakeOptions = {
 
 const IDLE_MS = 120_000;
 
-type Opened = StreamAnswer & { close: () => Promise<void> };
+type Opened = { answer: StreamAnswer; on: Connection };
 
 /**
  * The archive as it comes. Nothing is opened before the first byte is asked for; when the reader stops, the connection
@@ -37,9 +38,8 @@ export async function* takeSnapshot(node: ActiveNode, options: TakeOptions): Byt
   let bytes = 0;
   let opened: Opened | undefined;
   try {
-    await node.assertActive(either);
     opened = await node.withToken(signal, (token) => open(node, token, Math.min(idleMs, deadlineMs), either));
-    for await (const chunk of opened.body as AsyncIterable<Uint8Array>) {
+    for await (const chunk of opened.answer.body as AsyncIterable<Uint8Array>) {
       bytes += chunk.byteLength;
       yield chunk;
     }
@@ -49,24 +49,28 @@ export async function* takeSnapshot(node: ActiveNode, options: TakeOptions): Byt
     throw await broken(node, bytes, e);
   } finally {
     // A body that was not read to its end goes down with its connection: the server must not wait for us.
-    opened?.body.destroy();
-    await opened?.close();
+    opened?.answer.body.destroy();
+    await opened?.on[Symbol.asyncDispose]();
   }
 }
 
 async function open(node: ActiveNode, token: Secret, idleMs: number, signal: AbortSignal): Promise<Opened> {
   const { transport } = node.client;
-  const answer = await transport.stream({
-    method: 'GET',
-    path: SNAPSHOT_PATH,
-    token,
-    signal,
-    headersMs: idleMs,
-    idleMs,
-  });
+  const on = transport.connection();
+  let answer: StreamAnswer | undefined;
   try {
+    await node.assertActive(on, signal);
+    answer = await transport.stream({
+      on,
+      method: 'GET',
+      path: SNAPSHOT_PATH,
+      token,
+      signal,
+      headersMs: idleMs,
+      idleMs,
+    });
     const type = answer.headers['content-type'] ?? '';
-    if (answer.status === 200 && /^application\/(x-)?gzip\b/.test(type)) return answer;
+    if (answer.status === 200 && /^application\/(x-)?gzip\b/.test(type)) return { answer, on };
     const refusal = await transport.refusal(answer, token);
     if (answer.status !== 200) throw statusError(refusal, { node: node.url, method: 'GET', path: SNAPSHOT_PATH });
     throw new StrongroomError(
@@ -79,8 +83,8 @@ async function open(node: ActiveNode, token: Secret, idleMs: number, signal: Abo
       },
     );
   } catch (e) {
-    answer.body.destroy();
-    await answer.close();
+    answer?.body.destroy();
+    await on[Symbol.asyncDispose]();
     throw e;
   }
 }

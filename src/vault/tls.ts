@@ -1,6 +1,7 @@
 /** How a node's identity is checked, and what a failed handshake means to the reader. */
 import { connect, type PeerCertificate } from 'node:tls';
 import { StrongroomError } from '../core/errors.ts';
+import { type HandshakeFault, handshakeFault, namesInCertificate } from '../core/handshake.ts';
 import type { Secret } from '../core/secret.ts';
 
 export type TlsOptions = {
@@ -35,75 +36,53 @@ export function tlsConnect(options: TlsOptions | undefined): TlsConnect {
   };
 }
 
-const UNTRUSTED = new Set([
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'CERT_UNTRUSTED',
-  'CERT_SIGNATURE_FAILURE',
-  'INVALID_CA',
-]);
-
-// A plain-text listener answers a ClientHello with "HTTP/1.1 400": OpenSSL reads that as a record of a wrong version.
-const PLAIN_TEXT = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|RECORD_LAYER_FAILURE/;
-const WANTS_CLIENT_CERT = /ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE)/;
-
 /** The handshake failure behind an error code of node:tls, or null when the code is none. `node` is the node's URL. */
 export function tlsError(code: string, node: string, cause: unknown): StrongroomError | null {
-  const fail = (message: string, hint: string, details: Record<string, unknown> = {}): StrongroomError =>
-    new StrongroomError('E_VAULT_TLS', message, { hint, cause, details: { node, tls: code, ...details } });
-  if (UNTRUSTED.has(code)) {
-    return fail(
-      `the certificate of ${node} is not signed by a CA that is trusted here`,
-      "the wrong CA: set the cluster's `tls.ca` to the PEM of the CA that signed the node's certificate",
-    );
-  }
-  if (code === 'CERT_HAS_EXPIRED') {
-    return fail(
-      `the certificate of ${node} has expired`,
-      "renew the node's certificate, then reload the node (SIGHUP)",
-    );
-  }
-  if (code === 'CERT_NOT_YET_VALID') {
-    return fail(
-      `the certificate of ${node} is not valid yet`,
-      'compare the clock of this machine with that of the node',
-    );
-  }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    const names = alternativeNames(cause);
-    return fail(
-      `the certificate of ${node} is for another name`,
-      `write the URL with a name that the certificate has, or set \`tls.serverName\` to one${names === null ? '' : `: ${names}`}`,
-      names === null ? {} : { names },
-    );
-  }
-  if (PLAIN_TEXT.test(code)) {
-    return fail(`${node} does not speak TLS`, 'the listener is plain HTTP: write http:// (or give the listener TLS)');
-  }
-  if (WANTS_CLIENT_CERT.test(code)) {
-    return fail(
-      `${node} refused our side of the TLS handshake`,
-      'the listener wants a client certificate that it trusts: set `tls.cert` and `tls.key`',
-    );
-  }
-  if (code.startsWith('ERR_TLS_') || code.startsWith('ERR_SSL_') || code === 'EPROTO') {
-    return fail(
-      `the TLS handshake with ${node} fails`,
-      'run: openssl s_client -connect <host:port> -servername <name>',
-    );
-  }
-  return null;
+  const fault = handshakeFault(code, cause instanceof Error ? cause.message : '');
+  if (fault === null) return null;
+  const names = fault === 'other-name' ? namesInCertificate(cause) : null;
+  const [message, hint] = MEANINGS[fault];
+  return new StrongroomError('E_VAULT_TLS', message(node), {
+    hint: names === null ? hint : `${hint}: ${names}`,
+    cause,
+    details: { node, tls: code, ...(names === null ? {} : { names }) },
+  });
 }
 
-function alternativeNames(e: unknown): string | null {
-  if (!(e instanceof Error) || !('cert' in e)) return null;
-  const cert = e.cert;
-  if (typeof cert !== 'object' || cert === null || !('subjectaltname' in cert)) return null;
-  return typeof cert.subjectaltname === 'string' ? cert.subjectaltname.slice(0, 500) : null;
-}
+const MEANINGS: Readonly<Record<HandshakeFault, readonly [message: (node: string) => string, hint: string]>> = {
+  untrusted: [
+    (node) => `the certificate of ${node} is not signed by a CA that is trusted here`,
+    "the wrong CA: set the cluster's `tls.ca` to the PEM of the CA that signed the node's certificate",
+  ],
+  expired: [
+    (node) => `the certificate of ${node} has expired`,
+    "renew the node's certificate, then reload the node (SIGHUP)",
+  ],
+  'not-yet-valid': [
+    (node) => `the certificate of ${node} is not valid yet`,
+    'compare the clock of this machine with that of the node',
+  ],
+  'other-name': [
+    (node) => `the certificate of ${node} is for another name`,
+    'write the URL with a name that the certificate has, or set `tls.serverName` to one',
+  ],
+  'plain-text': [
+    (node) => `${node} does not speak TLS`,
+    'the listener is plain HTTP: write http:// (or give the listener TLS)',
+  ],
+  'old-protocol': [
+    (node) => `${node} speaks no version of TLS that is safe`,
+    'raise tls_min_version and tls_max_version of the listener to tls12 or tls13; look at proxies between as well',
+  ],
+  'client-certificate': [
+    (node) => `${node} refused our side of the TLS handshake`,
+    'the listener wants a client certificate that it trusts: set `tls.cert` and `tls.key`',
+  ],
+  other: [
+    (node) => `the TLS handshake with ${node} fails`,
+    'run: openssl s_client -connect <host:port> -servername <name>',
+  ],
+};
 
 /**
  * When the certificate that a node shows ends, or null when that is not found out within `timeoutMs`.

@@ -5,7 +5,8 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import type { Bytes } from '../core/flow.ts';
 import type { Log } from '../core/log.ts';
 import { Secret } from '../core/secret.ts';
-import { networkCode, networkError, silentNode } from './network-errors.ts';
+import { Connection, Reach } from './connection.ts';
+import { networkCode, networkError, silentNode, type UnreachableReason, unreachedNode } from './network-errors.ts';
 import type { Answer } from './status-errors.ts';
 import { certificateEnd, type TlsOptions, tlsConnect } from './tls.ts';
 
@@ -37,9 +38,13 @@ export type JsonRequest = {
   signal: AbortSignal;
   /** for the whole exchange; default `requestMs` */
   timeoutMs?: number;
+  /** asked on this connection; default: any that is free */
+  on?: Connection;
 };
 
 export type StreamRequest = {
+  /** the caller's, who disposes it when the answer is read */
+  on: Connection;
   method: string;
   path: string;
   token: Secret;
@@ -80,6 +85,7 @@ export class NodeTransport implements AsyncDisposable {
   readonly #tls: TlsOptions | undefined;
   readonly #clientOptions: Client.Options;
   readonly #pool: Pool;
+  readonly #reach: Reach;
 
   constructor(options: TransportOptions) {
     this.origin = nodeOrigin(options.url);
@@ -100,6 +106,12 @@ export class NodeTransport implements AsyncDisposable {
       keepAliveMaxTimeout: 30_000,
     };
     this.#pool = new Pool(this.origin, { ...this.#clientOptions, connections: 16 });
+    this.#reach = new Reach(this.#pool);
+  }
+
+  /** A connection of its own, not opened before the first request on it. Whoever asked for it disposes it. */
+  connection(): Connection {
+    return new Connection(new Client(this.origin, this.#clientOptions));
   }
 
   get isTls(): boolean {
@@ -116,8 +128,9 @@ export class NodeTransport implements AsyncDisposable {
     const timeoutMs = request.timeoutMs ?? this.timeouts.requestMs;
     const deadline = AbortSignal.timeout(timeoutMs);
     const sent = request.body === undefined ? undefined : JSON.stringify(revealed(request.body));
+    const began = performance.now();
     try {
-      const response = await this.#pool.request({
+      const response = await (request.on?.client ?? this.#pool).request({
         method: request.method as Dispatcher.HttpMethod,
         path: `/v1/${request.path}`,
         headers: {
@@ -131,43 +144,46 @@ export class NodeTransport implements AsyncDisposable {
         bodyTimeout: timeoutMs,
       });
       const text = await this.#text(response.body, JSON_LIMIT);
-      return answer(response.statusCode, flatten(response.headers), text, secretsOf(request));
+      const headers = flatten(response.headers);
+      request.on?.answered(headers['connection']);
+      return answer(response.statusCode, headers, text, secretsOf(request));
     } catch (e) {
       if (request.signal.aborted) throw request.signal.reason;
-      if (deadline.aborted && !isError(e)) throw silentNode(this.origin, timeoutMs, e);
+      if (deadline.aborted && !isError(e)) {
+        const isReached = (request.on?.reach ?? this.#reach).since(began);
+        throw (isReached ? silentNode : unreachedNode)(this.origin, timeoutMs, e);
+      }
       throw await this.#translate(e);
     }
   }
 
   /**
-   * Starts an exchange of bytes on a connection of its own and resolves when the headers are there. The caller reads
-   * `body` to its end or destroys it, then calls `close`. Rejects with the *untranslated* failure of the socket, whose
-   * meaning depends on how far the body was: see {@link NodeTransport.failure}.
+   * Starts an exchange of bytes and resolves when the headers are there. The caller reads `body` to its end or destroys
+   * it. Rejects with E_VAULT_UNREACHABLE when `on` had to be opened anew, so that whoever answered on it before may not
+   * be whom this would reach; else with the *untranslated* failure of the socket, whose meaning depends on how far the
+   * body was: see {@link NodeTransport.failure}.
    */
-  async stream(request: StreamRequest): Promise<StreamAnswer & { close: () => Promise<void> }> {
-    const client = new Client(this.origin, this.#clientOptions);
-    try {
-      const response = await client.request({
-        method: request.method as Dispatcher.HttpMethod,
-        path: `/v1/${request.path}`,
-        headers: { ...baseHeaders(request.token), ...request.headers },
-        body: request.body === undefined ? null : Readable.from(request.body, { objectMode: true, highWaterMark: 1 }),
-        signal: request.signal,
-        headersTimeout: request.headersMs,
-        bodyTimeout: request.idleMs,
-      });
-      // Destroying an unread body emits the abort as 'error'; without a listener that would end the process.
-      response.body.on('error', () => undefined);
-      return {
-        status: response.statusCode,
-        headers: flatten(response.headers),
-        body: response.body,
-        close: () => client.destroy(),
-      };
-    } catch (e) {
-      await client.destroy();
-      throw e;
+  async stream(request: StreamRequest): Promise<StreamAnswer> {
+    const { on } = request;
+    const response = await on.client.request({
+      method: request.method as Dispatcher.HttpMethod,
+      path: `/v1/${request.path}`,
+      headers: { ...baseHeaders(request.token), ...request.headers },
+      body:
+        request.body === undefined
+          ? null
+          : Readable.from(this.#onSame(request.body, on), { objectMode: true, highWaterMark: 1 }),
+      signal: request.signal,
+      headersTimeout: request.headersMs,
+      bodyTimeout: request.idleMs,
+    });
+    // Destroying an unread body emits the abort as 'error'; without a listener that would end the process.
+    response.body.on('error', () => undefined);
+    if (!on.isSame()) {
+      response.body.destroy();
+      throw this.#otherPeer();
     }
+    return { status: response.statusCode, headers: flatten(response.headers), body: response.body };
   }
 
   /** The rest of a refusing stream as an {@link Answer}; at most 64 KiB of it are read. `token` is cut out of it. */
@@ -183,6 +199,19 @@ export class NodeTransport implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy();
+  }
+
+  /** Nothing of `body` is asked for, let alone sent, when it would go out on another connection. */
+  async *#onSame(body: Bytes, on: Connection): Bytes {
+    if (!on.isSame()) throw this.#otherPeer();
+    yield* body;
+  }
+
+  #otherPeer(): StrongroomError {
+    return new StrongroomError('E_VAULT_UNREACHABLE', `the connection was lost to ${this.origin}`, {
+      hint: 'try again; it broke off before anything was sent or taken',
+      details: { node: this.origin, reason: 'reset' satisfies UnreachableReason },
+    });
   }
 
   async #text(body: AsyncIterable<Uint8Array>, limit: number): Promise<string> {

@@ -26,7 +26,7 @@ export type WorldDestination =
   | { type: 's3'; server: S3Connection; bucket: string; extra?: Record<string, unknown> }
   | { type: 'directory'; path: string };
 
-export type KmsUse = { keyArn: string; endpoint: string; accessKeyId?: string };
+export type KmsUse = { keyArn: string; endpoint: string; accessKeyId?: string; ca?: string };
 
 export type WorldOptions = {
   /** default `prod` */
@@ -154,8 +154,9 @@ function destinationConfig(destination: WorldDestination): Record<string, unknow
   };
 }
 
-function kmsConfig({ keyArn, endpoint }: KmsUse): Record<string, unknown> {
+function kmsConfig({ keyArn, endpoint, ca }: KmsUse): Record<string, unknown> {
   return {
+    ...(ca === undefined ? {} : { ca }),
     keyId: keyArn,
     endpoint,
     credentials: { accessKeyId: 'env:WORLD_KMS_ID', secretAccessKey: 'env:WORLD_KMS_SECRET' },

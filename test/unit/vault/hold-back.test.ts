@@ -47,3 +47,11 @@ test('a length that does not fit what was announced is found before the end leav
     expect(upload.released).toBe(false);
   }
 });
+
+test('what its reader throws into it is not the failure of the source', async () => {
+  const upload = new HoldBack(chunks([100_000, 100_000, 100_000]), undefined);
+  const reading = upload.bytes()[Symbol.asyncIterator]();
+  await reading.next();
+  await expect(reading.throw?.(new Error('no answer'))).rejects.toThrow('no answer');
+  expect(upload).toMatchObject({ failure: undefined, released: false, complete: false });
+});

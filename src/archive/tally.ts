@@ -5,8 +5,13 @@ import type { ArchiveReport } from './report.ts';
 import { readSealedBlob } from './sealed.ts';
 import type { StateRecord } from './state.ts';
 
-/** Mounts, lease paths, namespaces and so on beyond this many are counted, but not told apart: some MB at most. */
+/**
+ * Mounts, lease paths, namespaces and so on beyond this many are counted, but not told apart, nor are names by what is
+ * behind their first MAX_NAME characters: some MB at most. Names of keys have up to 32 KiB; the longest of a sane cluster,
+ * that of a lease, is a path of some tens of characters.
+ */
 export const MAX_GROUPS = 20_000;
+const MAX_NAME = 200;
 const MAX_LEASE_PATHS = 1_000;
 const OTHERS = '(others)';
 
@@ -48,7 +53,7 @@ export class Tally {
     this.#records += 1;
     this.#bytes += bytes;
     const it = classifyKey(key);
-    addTo(this.#areas, it.area, bytes, () => ({}));
+    addTo(this.#areas, cut(it.area), bytes, () => ({}));
     if (it.mount !== null) this.#addMount(it, it.mount, bytes);
     if (it.kind !== null) this.#addKind(it);
     if (key.startsWith('core/')) this.#addCore(key, value, valueBytes);
@@ -111,20 +116,28 @@ export class Tally {
   }
 
   #addMount(it: KeyClass, mount: string, bytes: number): void {
-    const id = it.namespace === null ? mount : `${it.namespace}/${mount}`;
+    const namespace = it.namespace === null ? null : cut(it.namespace);
+    const area = cut(mount);
+    const id = namespace === null ? area : `${namespace}/${area}`;
     const isKnown = this.#mounts.has(id) || this.#mounts.size < MAX_GROUPS;
-    const group = isKnown ? { area: mount, namespace: it.namespace } : { area: OTHERS, namespace: null };
-    addTo(this.#mounts, isKnown ? id : OTHERS, bytes, () => group, MAX_GROUPS + 1);
+    const group = () =>
+      isKnown
+        ? { area: copy(area), namespace: namespace === null ? null : copy(namespace) }
+        : { area: OTHERS, namespace: null };
+    addTo(this.#mounts, isKnown ? id : OTHERS, bytes, group, MAX_GROUPS + 1);
   }
 
   #addKind(it: KeyClass): void {
     const kind = it.kind ?? '';
     this.#counts.set(kind, this.#count(kind) + 1);
-    if (kind === 'version') this.#version = this.#version === null ? it.name : laterVersion(this.#version, it.name);
-    if (kind === 'audit' && this.#audits.size < MAX_GROUPS) this.#audits.add(it.name);
+    const name = cut(it.name);
+    if (kind === 'version') this.#version = this.#version === null ? name : laterVersion(this.#version, name);
+    if (kind === 'audit' && this.#audits.size < MAX_GROUPS && !this.#audits.has(name)) this.#audits.add(copy(name));
     if (kind === 'lease') {
-      const path = this.#leases.has(it.name) || this.#leases.size < MAX_GROUPS ? it.name : OTHERS;
-      this.#leases.set(path, (this.#leases.get(path) ?? 0) + 1);
+      const count = this.#leases.get(name);
+      if (count !== undefined) this.#leases.set(name, count + 1);
+      else if (this.#leases.size < MAX_GROUPS) this.#leases.set(copy(name), 1);
+      else this.#leases.set(OTHERS, (this.#leases.get(OTHERS) ?? 0) + 1);
     }
   }
 
@@ -153,7 +166,7 @@ export class Tally {
       const config: unknown = JSON.parse(json.toString('utf8'));
       if (typeof config === 'object' && config !== null) {
         const { type, secret_shares: shares, secret_threshold: threshold } = config as Record<string, unknown>;
-        if (typeof type === 'string' && type !== '' && typeof shares === 'number' && typeof threshold === 'number') {
+        if (typeof type === 'string' && type !== '' && isCount(shares) && isCount(threshold)) {
           return { type, shares, threshold };
         }
       }
@@ -178,15 +191,30 @@ function addTo<T extends object>(
   create: () => T,
   limit = MAX_GROUPS,
 ): void {
-  const id = groups.has(name) || groups.size < limit ? name : OTHERS;
-  const group = groups.get(id) ?? { ...create(), records: 0, bytes: 0 };
+  const known = groups.get(name) ?? (groups.size < limit ? undefined : groups.get(OTHERS));
+  const group = known ?? { ...create(), records: 0, bytes: 0 };
   group.records += 1;
   group.bytes += bytes;
-  groups.set(id, group);
+  if (known === undefined) groups.set(groups.size < limit ? copy(name) : OTHERS, group);
+}
+
+/** Well formed, so that a copy of it is the same name again. */
+function cut(name: string): string {
+  return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME).toWellFormed()}…` : name;
+}
+
+/** A piece of a string keeps the whole string in memory, here a key of up to 32 KiB. */
+function copy(name: string): string {
+  return Buffer.from(name, 'utf8').toString('utf8');
 }
 
 function bySize(a: Sizes & { area: string }, b: Sizes & { area: string }): number {
   return b.bytes - a.bytes || (a.area < b.area ? -1 : 1);
+}
+
+/** What a manifest can hold: anything else would be accepted here, signed, and refused by every reader of the manifest. */
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 function missing(key: string): StrongroomError {

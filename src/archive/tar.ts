@@ -188,5 +188,7 @@ export class TarReader {
 
 /** A name out of a foreign file, safe to print. */
 export function quote(name: string): string {
-  return JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
+  const quoted = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
+  // JSON leaves 0x7f to 0x9f as they are, and some terminals take 0x9b for the beginning of a command.
+  return quoted.replace(/\p{C}/gu, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`);
 }

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { StrongroomError } from '../core/errors.ts';
-import type { ClusterName, SnapshotId } from '../core/ids.ts';
+import { type ClusterName, nameInDocument, type SnapshotId } from '../core/ids.ts';
 
 const count = z.number().int().nonnegative();
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
@@ -152,7 +152,7 @@ export function parseManifest(bytes: Uint8Array, cluster: ClusterName, snapshot:
   if (parsed.data.cluster !== cluster || parsed.data.snapshot !== snapshot) {
     throw new StrongroomError(
       'E_MANIFEST',
-      `the manifest stored as ${cluster}/${snapshot} is that of ${parsed.data.cluster}/${parsed.data.snapshot}`,
+      `the manifest stored as ${cluster}/${snapshot} is that of ${nameInDocument(parsed.data.cluster)}/${nameInDocument(parsed.data.snapshot)}`,
       { hint: 'somebody moved it: treat the bucket as tampered with and restore from another destination' },
     );
   }

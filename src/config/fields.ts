@@ -135,6 +135,8 @@ export function rule<T extends object>(
       when: ({ value, issues }) =>
         typeof value === 'object' &&
         value !== null &&
+        // A list is an object too, and none of the fields is in it.
+        !Array.isArray(value) &&
         !issues.some(({ path }) => fields.some((field) => path?.[0] === field)),
     },
   );

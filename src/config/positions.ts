@@ -7,7 +7,6 @@ import {
   isPair,
   isScalar,
   isSeq,
-  LineCounter,
   type Node,
   parseDocument,
 } from 'yaml';
@@ -36,12 +35,8 @@ const QUIET: Readonly<Record<string, string>> = {
 
 /** Parses `text` as one YAML 1.2 document. Never throws, and never repeats a value. */
 export function parseSource(text: string): Source {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const at = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  };
+  const document = parseDocument(text, { prettyErrors: false, uniqueKeys: true });
+  const at = positionsIn(text);
   const mistakes = document.errors.map((e) => ({
     at: at(e.pos[0]),
     message: QUIET[e.code] ?? `${e.message.charAt(0).toLowerCase()}${e.message.slice(1)}`,
@@ -60,6 +55,21 @@ export function parseSource(text: string): Source {
     }
   }
   return { data, mistakes, locate: (path, what = 'value') => locate(document, at, path, what) };
+}
+
+/** From an offset to its place. The parser's own counter misses the ends of lines that it passes over after a mistake. */
+function positionsIn(text: string): (offset: number) => Position {
+  const starts = [0];
+  for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', end + 1)) starts.push(end + 1);
+  return (offset) => {
+    let [low, high] = [0, starts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle;
+    }
+    return { line: low + 1, column: Math.max(1, offset - (starts[low] ?? 0) + 1) };
+  };
 }
 
 function locate(document: Document, at: (offset: number) => Position, path: Path, what: 'key' | 'value'): Position {

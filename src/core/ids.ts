@@ -31,6 +31,11 @@ export function parseSnapshotId(text: string): SnapshotId | null {
   return ULID.test(upper) ? (upper as SnapshotId) : null;
 }
 
+/** A cluster's or snapshot's name out of a foreign document, for a message: only what has the shape of one is repeated. */
+export function nameInDocument(text: string): string {
+  return /^[A-Za-z0-9-]{1,63}$/.test(text) ? text : 'another';
+}
+
 export function newSnapshotId(now: Date): SnapshotId {
   return newUlid(now) as SnapshotId;
 }

@@ -1,6 +1,7 @@
 /** keys.json: every wrap of one snapshot's identity. Not signed, because it must change; a wrong identity opens nothing. */
 import { z } from 'zod';
 import { StrongroomError } from '../core/errors.ts';
+import { nameInDocument } from '../core/ids.ts';
 
 const kmsWrap = z.strictObject({
   type: z.literal('aws-kms'),
@@ -58,7 +59,7 @@ export function parseSidecar(bytes: Uint8Array, expect: { cluster: string; snaps
   const { cluster, snapshot, encryptionContext } = found.data;
   for (const named of [{ cluster, snapshot }, encryptionContext]) {
     if (named.cluster !== expect.cluster || named.snapshot !== expect.snapshot) {
-      throw unusable(`${where} belongs to ${named.cluster} ${named.snapshot}`);
+      throw unusable(`${where} belongs to ${nameInDocument(named.cluster)} ${nameInDocument(named.snapshot)}`);
     }
   }
   return found.data;

@@ -169,6 +169,12 @@ describe('members', () => {
     }
   });
 
+  it('names an unknown one without giving a terminal anything to obey', async () => {
+    const member = { name: 'a\u001b[2J\u007f\u009b2J\u00ad', content: Buffer.alloc(0) };
+    const { message } = await refusal(packed([member]));
+    expect(message).toBe(String.raw`the archive has an unknown member: "a\u001b[2J\u007f\u009b2J\u00ad"`);
+  });
+
   it('refuses an archive that lacks one', async () => {
     for (const [kept, missing] of [
       [1, 'state.bin'],

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { readArchive } from '../../../src/archive/read.ts';
 import { classifyKey, laterVersion } from '../../../src/archive/records.ts';
@@ -114,5 +116,38 @@ describe('the counts', () => {
     expect(state.leases[0]).toEqual({ path: '(others)', count: 500 });
     expect(state.areas.length).toBeLessThanOrEqual(MAX_GROUPS + 1);
     expect(state.areas.reduce((sum, area) => sum + area.records, 0)).toBe(3 * total);
+  });
+
+  // 3,000 names of 30,000 characters are 90 MB: as many as fit into an archive of a few hundred KB.
+  it.each([
+    'sys/expire/id/#/@/h',
+    'sys/expire/id/auth/userpass/login/#/@',
+    'logical/#@/x',
+    '#@/x',
+    'namespaces/#@/logical/u/x',
+    'audit/#@',
+  ])('stay small, whatever the length of the names: %s', (pattern) => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const tally = new Tally();
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    for (let i = 0; i < 3000; i += 1) {
+      // As out of an archive: a string of its own.
+      const key = Buffer.from(pattern.replace('#', String(i)).replace('@', 'y'.repeat(30_000))).toString();
+      tally.add({ offset: 0, key, value: Buffer.alloc(0), valueBytes: 0, sealWrap: false });
+    }
+    collect();
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(8 * 2 ** 20);
+    expect(tally.state().records).toBe(3000);
+  });
+
+  it('cut long names at a whole character, and count what is alike in front together', () => {
+    const tally = new Tally();
+    for (const end of ['a', 'b', 'a']) {
+      const key = `sys/expire/id/${'y'.repeat(199)}😀${end}/h`;
+      tally.add({ offset: 0, key, value: Buffer.alloc(0), valueBytes: 0, sealWrap: false });
+    }
+    expect(tally.state().leases).toEqual([{ path: `${'y'.repeat(199)}\ufffd…`, count: 3 }]);
   });
 });

@@ -185,6 +185,10 @@ describe('the records that no cluster can be opened without', () => {
     ['core/seal-config', Buffer.from('{"type":')],
     ['core/seal-config', Buffer.from('{"type":"shamir"}')],
     ['core/seal-config', Buffer.from('null')],
+    // A manifest could not hold these: taken here, the backup would be signed, stored, and read by nobody.
+    ['core/seal-config', build.sealConfig('shamir', -1, 2)],
+    ['core/seal-config', build.sealConfig('shamir', 3, 1.5)],
+    ['core/seal-config', build.sealConfig('shamir', 2 ** 53, 2)],
     ['core/hsm/barrier-unseal-keys', Buffer.from('no protobuf, but text')],
     ['core/keyring', Buffer.alloc(4)],
   ])('%s with %s', async (key, value) => {

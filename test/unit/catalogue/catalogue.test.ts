@@ -220,4 +220,9 @@ describe('manifest', () => {
     expect(() => parseManifest(Buffer.from('{"schema":"2"}'), cluster, one)).toThrow(refused);
     expect(() => parseManifest(Buffer.from('no JSON'), cluster, one)).toThrow(refused);
   });
+
+  it('of something that has no name repeats nothing of it', () => {
+    const bytes = serialiseManifest({ ...manifestOf(at(1)), cluster: '\u009b2J' });
+    expect(() => parseManifest(bytes, cluster, at(1))).toThrow(/ is that of another\/[0-9A-Z]{26}$/);
+  });
 });

@@ -176,6 +176,10 @@ describe('YAML that is none', () => {
     expect(complaints(text)[0]).toEqual(complaint instanceof RegExp ? expect.stringMatching(complaint) : complaint);
   });
 
+  it('is told with its place on every line, also behind a first mistake', () => {
+    expect(complaints(': ]\nG*\ns:').map((line) => line.split(' ')[0])).toEqual(['1:3:', '2:1:', '3:2:']);
+  });
+
   it('is told when there is nothing at all', () => {
     expect(complaints('')).toEqual(['1:1: is empty; fill it or delete the line']);
   });

@@ -119,6 +119,13 @@ describe('a cluster', () => {
   });
 });
 
+it.each([
+  ['a cluster', 'clusters: { a: [] }\n'],
+  ['signing', 'signing: []\n'],
+])('%s that is a list is a mistake, and no rule looks into it', (_, text) => {
+  expect(complaints(text).some((line) => /not (a|an) /.test(line))).toBe(true);
+});
+
 it('a signing section needs a key, or somebody to trust', () => {
   expect(complaints(sample('{ key: file:signing.pem }', '{}'))).toEqual([
     expect.stringMatching(/signing: no signing key and nobody trusted/),

@@ -55,6 +55,9 @@ describe('keys.json', () => {
     );
     expect(refusal(good, { ...CONTEXT, cluster: 'stage' })).toMatch(/belongs to prod-eu-1/);
     expect(refusal({ ...good, encryptionContext: OTHER })).toMatch(/belongs to/);
+    for (const snapshot of ['\u009b2J', 'x'.repeat(100_000)]) {
+      expect(refusal({ ...good, snapshot })).toMatch(/ belongs to prod-eu-1 another$/);
+    }
     expect(refusal({ ...good, snapshot: OTHER.snapshot })).toMatch(/belongs to/);
     expect(refusal({ ...good, cluster: 'stage' })).toMatch(/belongs to stage/);
     expect(refusal({ ...good, encryptionContext: { ...CONTEXT, cluster: 'stage' } })).toMatch(/belongs to stage/);

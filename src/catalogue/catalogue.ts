@@ -39,7 +39,7 @@ export type CatalogueOptions = {
 };
 
 /** The ids that one store names. */
-type NamesOf = (store: Store, signal: AbortSignal) => Promise<SnapshotId[]>;
+type NamesOf = (store: Store, signal: AbortSignal, heard: () => void) => Promise<SnapshotId[]>;
 
 const MAX_SIGNATURE_BYTES = 4096;
 const MAX_POINTER_BYTES = 4096;
@@ -70,8 +70,8 @@ export class Catalogue {
    */
   async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
     const found = new Map<SnapshotId, Set<string>>();
-    const failures = await this.#each(async (store, either) => {
-      for (const id of await this.#namesAndPointed(store, either)) {
+    const failures = await this.#each(async (store, either, heard) => {
+      for (const id of await this.#namesAndPointed(store, either, heard)) {
         found.set(id, (found.get(id) ?? new Set()).add(store.name));
       }
     }, signal);
@@ -122,8 +122,8 @@ export class Catalogue {
     let failures: StrongroomError[] = [];
     for (const names of notAfter === undefined ? this.#fromTheEnd() : this.#upTo(notAfter)) {
       const ids = new Set<SnapshotId>();
-      failures = await this.#each(async (store, either) => {
-        for (const id of await names(store, either)) if (!tried.has(id)) ids.add(id);
+      failures = await this.#each(async (store, either, heard) => {
+        for (const id of await names(store, either, heard)) if (!tried.has(id)) ids.add(id);
       }, signal);
       for (const id of [...ids].sort().reverse()) {
         tried.add(id);
@@ -147,15 +147,15 @@ export class Catalogue {
 
   /** Names to try, in steps. The pointer may have narrowed the first look, so where it shows nothing good comes a look at all. */
   *#fromTheEnd(): Generator<NamesOf> {
-    yield (store, signal) => this.#newestNames(store, signal);
-    yield (store, signal) => this.#names(store, undefined, signal);
+    yield (store, signal, heard) => this.#newestNames(store, signal, heard);
+    yield (store, signal, heard) => this.#names(store, undefined, signal, heard);
   }
 
   /** The day, the month, the year, and everything: few requests however many snapshots there are. */
   *#upTo(time: Date): Generator<NamesOf> {
     for (const prefix of periodPrefixes(this.cluster, 'manifests', time)) {
-      yield async (store, signal) => {
-        const ids = await this.#namesUnder(store, prefix, {}, signal);
+      yield async (store, signal, heard) => {
+        const ids = await this.#namesUnder(store, prefix, {}, signal, heard);
         return ids.filter((id) => snapshotTime(id) <= time);
       };
     }
@@ -165,16 +165,16 @@ export class Catalogue {
    * Names at and behind the latest pointer; all of them where there is none. The pointer only narrows the listing: it
    * is not signed, so nothing is believed of it, and a name newer than it is always seen.
    */
-  async #newestNames(store: Store, signal: AbortSignal): Promise<SnapshotId[]> {
+  async #newestNames(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
     const pointed = await this.#pointer(store, signal);
-    if (pointed === null) return await this.#names(store, undefined, signal);
+    if (pointed === null) return await this.#names(store, undefined, signal, heard);
     const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
     // It stays a name to try where its manifest is gone: another destination may have it, or it was taken away.
-    return [pointed, ...(await this.#names(store, head === null ? undefined : pointed, signal))];
+    return [pointed, ...(await this.#names(store, head === null ? undefined : pointed, signal, heard))];
   }
 
-  async #namesAndPointed(store: Store, signal: AbortSignal): Promise<SnapshotId[]> {
-    const ids = await this.#names(store, undefined, signal);
+  async #namesAndPointed(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
+    const ids = await this.#names(store, undefined, signal, heard);
     try {
       const pointed = await this.#pointer(store, signal);
       if (pointed === null || ids.includes(pointed)) return ids;
@@ -227,9 +227,14 @@ export class Catalogue {
     }
   }
 
-  async #names(store: Store, after: SnapshotId | undefined, signal: AbortSignal): Promise<SnapshotId[]> {
+  async #names(
+    store: Store,
+    after: SnapshotId | undefined,
+    signal: AbortSignal,
+    heard: () => void,
+  ): Promise<SnapshotId[]> {
     const from = after === undefined ? {} : { after: objectKey(this.cluster, 'manifests', after) };
-    return await this.#namesUnder(store, kindPrefix(this.cluster, 'manifests'), from, signal);
+    return await this.#namesUnder(store, kindPrefix(this.cluster, 'manifests'), from, signal, heard);
   }
 
   async #namesUnder(
@@ -237,9 +242,11 @@ export class Catalogue {
     prefix: string,
     from: { after?: string },
     signal: AbortSignal,
+    heard: () => void,
   ): Promise<SnapshotId[]> {
     const ids: SnapshotId[] = [];
     for await (const object of store.list(prefix, { signal, ...from })) {
+      heard();
       const id = parseObjectKey(this.cluster, 'manifests', object.key);
       if (id !== null) ids.push(id);
     }
@@ -266,7 +273,7 @@ export class Catalogue {
 
   /** Runs `fn` for every store at once; a failure of one is an answer, a failure of all is thrown. */
   async #each(
-    fn: (store: Store, signal: AbortSignal) => Promise<void>,
+    fn: (store: Store, signal: AbortSignal, heard: () => void) => Promise<void>,
     signal: AbortSignal,
   ): Promise<StrongroomError[]> {
     const results = await askAll(this.#stores, fn, signal);

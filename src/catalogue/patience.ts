@@ -8,27 +8,40 @@ import type { Store } from '../store/store.ts';
  * have it, so long and no longer, in milliseconds.
  */
 export const GRACE_MS = 15_000;
+const NO_TIMER: NodeJS.Timeout | undefined = undefined;
 
-/** Asks all at once. Once one has answered, the others have `graceMs` left; those that need longer are rejected as E_STORE_UNREACHABLE. */
+/**
+ * Asks all at once. Once one has answered, the others have `graceMs` left; those that are silent for longer are rejected as
+ * E_STORE_UNREACHABLE. `heard` says that a store is at work: ten thousand names take their time, and each page is a sign of life.
+ */
 export async function askAll(
   stores: readonly Store[],
-  ask: (store: Store, signal: AbortSignal) => Promise<void>,
+  ask: (store: Store, signal: AbortSignal, heard: () => void) => Promise<void>,
   signal: AbortSignal,
   graceMs = GRACE_MS,
 ): Promise<PromiseSettledResult<void>[]> {
-  const impatience = new AbortController();
-  const either = AbortSignal.any([signal, impatience.signal]);
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    return await Promise.allSettled(
-      stores.map(async (store) => {
-        await toldSlow(store, graceMs, impatience.signal, signal, () => ask(store, either));
-        timer ??= setTimeout(() => impatience.abort(), graceMs);
-      }),
-    );
-  } finally {
-    clearTimeout(timer);
-  }
+  const waits = stores.map((store) => ({ store, impatience: new AbortController(), isOver: false, timer: NO_TIMER }));
+  let isAnswered = false;
+  const restart = (wait: (typeof waits)[number]): void => {
+    clearTimeout(wait.timer);
+    if (isAnswered && !wait.isOver) wait.timer = setTimeout(() => wait.impatience.abort(), graceMs);
+  };
+  return await Promise.allSettled(
+    waits.map(async (wait) => {
+      const either = AbortSignal.any([signal, wait.impatience.signal]);
+      try {
+        await toldSlow(wait.store, graceMs, wait.impatience.signal, signal, () =>
+          ask(wait.store, either, () => restart(wait)),
+        );
+      } finally {
+        wait.isOver = true;
+        clearTimeout(wait.timer);
+      }
+      if (isAnswered) return;
+      isAnswered = true;
+      for (const other of waits) restart(other);
+    }),
+  );
 }
 
 /** Asks one, for at most `graceMs`; then it is rejected as E_STORE_UNREACHABLE. */

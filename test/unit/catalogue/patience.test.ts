@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { askAll, askBriefly } from '../../../src/catalogue/patience.ts';
 import { FileStore } from '../../../src/store/file.ts';
 
@@ -11,6 +11,8 @@ const silence = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
+
+afterEach(() => vi.useRealTimers());
 
 describe('asking all destinations', () => {
   it('gives up the one that is silent, some time after another has answered', async () => {
@@ -27,6 +29,34 @@ describe('asking all destinations', () => {
         status: 'rejected',
         reason: { code: 'E_STORE_UNREACHABLE', message: expect.stringContaining('/srv/dead') as string },
       },
+      { status: 'fulfilled' },
+    ]);
+  });
+
+  it('does not give up the one that is slow and goes on answering, until it falls silent', async () => {
+    vi.useFakeTimers();
+    let isGivenUp = false;
+    let goesOn = (): void => undefined;
+    const asked = askAll(
+      [dead, quick],
+      async (store, signal, heard) => {
+        if (store === quick) return;
+        goesOn = heard;
+        signal.addEventListener('abort', () => (isGivenUp = true));
+        await silence(signal);
+      },
+      never,
+      1000,
+    );
+    for (let page = 0; page < 5; page += 1) {
+      await vi.advanceTimersByTimeAsync(900);
+      expect(isGivenUp).toBe(false);
+      goesOn();
+    }
+    await vi.advanceTimersByTimeAsync(1100);
+    expect(isGivenUp).toBe(true);
+    expect(await asked).toMatchObject([
+      { status: 'rejected', reason: { code: 'E_STORE_UNREACHABLE' } },
       { status: 'fulfilled' },
     ]);
   });

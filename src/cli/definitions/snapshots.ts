@@ -12,7 +12,8 @@ const one = { kind: 'tuple', parameters: [snapshotArgument] } as const;
 
 export const snapshotsList: Definition<SnapshotsListFlags, []> = {
   brief: 'List the snapshots of a cluster',
-  description: 'Lists the snapshots of a cluster, newest first, from the destinations themselves.',
+  description:
+    'Lists the snapshots of a cluster, newest first, by the names of their manifests in the destinations: show and verify tell whether they are whole.',
   parameters: {
     flags: {
       ...commonFlags,
@@ -25,7 +26,8 @@ export const snapshotsList: Definition<SnapshotsListFlags, []> = {
 
 export const snapshotsShow: Definition<SnapshotsShowFlags, [snapshot: string]> = {
   brief: 'Show the manifest of a snapshot',
-  description: 'Shows what the signed manifest of a snapshot says, and which destinations hold it.',
+  description:
+    'Shows what the signed manifest of a snapshot says, and what each destination has of it now, by names and lengths.',
   parameters: { flags: { ...commonFlags, cluster: clusterFlag }, aliases: commonAliases, positional: one },
 };
 

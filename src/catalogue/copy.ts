@@ -79,11 +79,11 @@ export async function firstUsableCopy<T>(
   { snapshot }: Manifest,
   read: (store: Store) => Promise<T>,
   signal: AbortSignal,
-): Promise<{ store: Store; value: T }> {
+): Promise<{ store: Store; value: T; refused: { store: string; error: StrongroomError }[] }> {
   const refused: { store: string; error: StrongroomError }[] = [];
   for (const store of stores) {
     try {
-      return { store, value: await read(store) };
+      return { store, value: await read(store), refused };
     } catch (e) {
       signal.throwIfAborted();
       if (!isError(e) || e.code === 'E_SPACE') throw e;

@@ -12,7 +12,7 @@ export function describePlan(plan: RestorePlan, label: string): string[] {
     ...(plan.ageMs === null ? [] : [`age       ${formatDuration(plan.ageMs)}: everything written since is lost`]),
     ...(plan.indexDistance === null ? [] : [`distance  ${distance(plan.indexDistance)}`]),
     `contents  ${contents(plan)}`,
-    `fits      ${plan.fit}`,
+    `${plan.fitKnown ? 'fits  ' : 'unsure'}    ${plan.fit}`,
     `room      the server needs ${formatBytes(plan.unpackedBytes)} in its temporary directory (TMPDIR), and then in its storage`,
     `endpoint  ${plan.force ? 'snapshot-force' : 'snapshot'}: ${plan.forceReason}`,
     `shares    ${plan.sharesNeeded === 0 ? 'none needed' : `${plan.sharesNeeded} unseal key shares of the source, for each node`}`,

@@ -1,4 +1,5 @@
 /** What a restore would do, from values alone: nothing here talks to anyone. */
+import { laterVersion } from '../archive/records.ts';
 import type { ArchiveReport } from '../archive/report.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { StrongroomError } from '../core/errors.ts';
@@ -27,6 +28,8 @@ export type RestorePlan = {
   target: string;
   /** product, version and seal of both, in one sentence */
   fit: string;
+  /** false = a product or a version is not known, or the target is the older one: nobody can say that it fits */
+  fitKnown: boolean;
   /** snapshot-force instead of snapshot: it skips the server's seal check, and only that */
   force: boolean;
   /** why, in one sentence */
@@ -90,6 +93,10 @@ export function planRestore(input: {
     into,
     target: target.activeNode,
     fit: fitOf(target, report),
+    fitKnown:
+      report.product !== 'unknown' &&
+      target.product !== 'unknown' &&
+      versionWarnings(target.version, report.productVersion).length === 0,
     force,
     forceReason:
       input.force && sameCluster ? 'asked for' : forceReason(sameCluster, unsealedSums, sourceId, target.clusterId),
@@ -120,9 +127,7 @@ function warningsOf(target: TargetState, report: ArchiveReport, contents: Target
     const which = report.product === 'unknown' ? 'the snapshot' : 'the target';
     warnings.push(`the product of ${which} is not known: whether both are the same was not checked`);
   }
-  if (report.productVersion !== null && target.version !== null && older(target.version, report.productVersion)) {
-    warnings.push(`the target runs ${target.version}, older than ${report.productVersion} of the snapshot`);
-  }
+  warnings.push(...versionWarnings(target.version, report.productVersion));
   if (isStale(target, report)) {
     warnings.push(
       `the target counts ${target.threshold} shares, the snapshot ${report.seal.threshold}: ${target.activeNode} will refuse the right shares until its process is restarted after the install`,
@@ -166,8 +171,13 @@ function refuseMisfit(target: TargetState, report: ArchiveReport): void {
     throw new StrongroomError(
       'E_PRECONDITION',
       `the snapshot is of ${report.product}, the target runs ${target.product}: it would not start on this storage`,
-      { hint: `restore into a ${report.product} cluster` },
+      { hint: `restore into a cluster of ${report.product}` },
     );
+  }
+  if (target.sealType === 'unknown') {
+    throw new StrongroomError('E_PRECONDITION', `${target.activeNode} does not say which seal it has`, {
+      hint: `the snapshot's seal is ${report.seal.type}, and in a cluster with another one it would end sealed; look at sys/seal-status of that node`,
+    });
   }
   if (report.seal.type !== target.sealType) {
     throw new StrongroomError(
@@ -194,13 +204,19 @@ function forceReason(same: boolean, unsealed: boolean, source: string | null, ta
   return `the target is another cluster (${target ?? 'unknown id'}) than the source (${source})`;
 }
 
-/** Is `a` an older major.minor.patch than `b`? Suffixes such as +ent are ignored. */
-function older(a: string, b: string): boolean {
-  const parse = (text: string): number[] => text.split(/[+-]/)[0]?.split('.').map(Number) ?? [];
-  const [left, right] = [parse(a), parse(b)];
-  for (let i = 0; i < 3; i += 1) {
-    const difference = (left[i] ?? 0) - (right[i] ?? 0);
-    if (difference !== 0) return difference < 0;
+/** A newer server reads what an older one wrote; the reverse is nobody's promise. */
+function versionWarnings(target: string | null, snapshot: string | null): string[] {
+  if (target === null || snapshot === null || !isVersion(target) || !isVersion(snapshot)) {
+    return [
+      `versions were not compared: the target's is ${target ?? 'unknown'}, the snapshot's ${snapshot ?? 'unknown'}; an older server may not read what a newer one wrote`,
+    ];
   }
-  return false;
+  if (laterVersion(target, snapshot) !== target) {
+    return [`the target runs ${target}, older than ${snapshot} of the snapshot`];
+  }
+  return [];
+}
+
+function isVersion(text: string): boolean {
+  return /^\d+\.\d+\.\d+([+-].*)?$/.test(text);
 }

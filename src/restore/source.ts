@@ -94,7 +94,7 @@ async function openStored(
   const spool = stack.use(
     await SpoolFile.create(deps.spool, join(deps.into, `restore-${snapshot}-${process.pid}.spool`)),
   );
-  const { store } = await firstUsableCopy(
+  const { store, refused } = await firstUsableCopy(
     { ...deps, stores },
     manifest,
     (candidate) => fetchTo(deps, candidate, manifest, spool, signal),
@@ -118,7 +118,11 @@ async function openStored(
     bytes: manifest.archive.bytes,
     openedWith: opened.openedWith,
     plain: (again) => verifyArchive({ signal: again, requireSealedSums: false }).stage(decrypted()),
-    warnings: [...warnings, ...found.refused.map((r) => `${r.destination}: ${r.error.message}`)],
+    warnings: [
+      ...warnings,
+      ...found.refused.map((r) => `${r.destination}: ${r.error.message}`),
+      ...refused.map((r) => `${r.store}: ${r.error.message}`),
+    ],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

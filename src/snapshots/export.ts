@@ -84,17 +84,18 @@ export async function exportSnapshot(
     throw new StrongroomError('E_BUG', `${bytes} bytes were written of an archive of ${report.bytes}`);
   };
 
-  const { store, report } = await (async () => {
+  const usable = await (async () => {
     await using file = await PlainFile.create(target, deps.log);
-    const usable = await firstUsableCopy(
+    const copy = await firstUsableCopy(
       { cluster, stores, log: deps.log },
       manifest,
       (candidate) => fetchTo(file, candidate),
       signal,
     );
     await file.publish(signal);
-    return { store: usable.store, report: usable.value };
+    return copy;
   })();
+  const { store, value: report } = usable;
 
   return {
     cluster,
@@ -116,6 +117,7 @@ export async function exportSnapshot(
         (path) => `${path} is of an export that was killed, or still runs: delete it if none does, it holds plain data`,
       ),
       ...found.refused.map(({ destination, error }) => `${destination}: ${error.message}`),
+      ...usable.refused.map((passed) => `${passed.store}: ${passed.error.message}`),
     ],
   };
 }

@@ -5,6 +5,7 @@ import { readArchive } from '../../../src/archive/read.ts';
 import type { ArchiveReport } from '../../../src/archive/report.ts';
 import type { Manifest } from '../../../src/catalogue/manifest.ts';
 import { parseClusterName } from '../../../src/core/ids.ts';
+import { describePlan } from '../../../src/restore/describe.ts';
 import { planRestore, type RestorePlan, type TargetState } from '../../../src/restore/plan.ts';
 import { chunked } from '../../support/archive-builder.ts';
 import { asVaultNames, forgeArchive } from '../../support/forged-archive.ts';
@@ -63,14 +64,14 @@ describe.each([
         expect.objectContaining({
           code: 'E_PRECONDITION',
           message: 'the snapshot is of vault, the target runs openbao: it would not start on this storage',
-          hint: 'restore into a vault cluster',
+          hint: 'restore into a cluster of vault',
         }),
       );
       expect(given(openbao, 'vault')).toThrow(
         expect.objectContaining({
           code: 'E_PRECONDITION',
           message: 'the snapshot is of openbao, the target runs vault: it would not start on this storage',
-          hint: 'restore into a openbao cluster',
+          hint: 'restore into a cluster of openbao',
         }),
       );
       expect(given(vault, 'vault')).not.toThrow();
@@ -118,6 +119,42 @@ describe('the plan', () => {
   it('does not warn of one that is newer, or the same', () => {
     for (const version of ['2.7.2', '2.7.2+ent', '2.7.10', '2.10.0', '3.0.0']) {
       expect(warned(plan(openbao, { version }))).not.toContain('the target runs');
+    }
+  });
+
+  it('says when versions cannot be compared', () => {
+    for (const version of [null, 'dev', '2.7']) {
+      expect(warned(plan(openbao, { version }))).toContain("versions were not compared: the target's is");
+    }
+    expect(warned(plan({ ...openbao, productVersion: null }))).toContain("the snapshot's unknown");
+    expect(warned(plan(openbao))).not.toContain('versions were not compared');
+  });
+
+  it('warns of a pre-release of the version that the snapshot is of', () => {
+    expect(warned(plan(openbao, { version: '2.7.2-beta1' }))).toContain(
+      'the target runs 2.7.2-beta1, older than 2.7.2',
+    );
+  });
+
+  it('says that it fits only where products and versions are known, and the target is not older', () => {
+    const line = (made: RestorePlan): string =>
+      describePlan(made, 'x')
+        .filter((text) => /^(fits|unsure) /.test(text))
+        .join();
+    expect(line(plan(openbao))).toMatch(
+      /^fits      openbao 2\.7\.2, seal shamir 2 of 3, into openbao 2\.7\.2, seal shamir$/,
+    );
+    expect(line(plan({ ...openbao, productVersion: '2.6.2' }))).toMatch(
+      /^fits      openbao 2\.6\.2, .* into openbao 2\.7\.2/,
+    );
+    const unknown: ArchiveReport = { ...openbao, product: 'unknown' };
+    for (const unsure of [
+      plan(unknown),
+      plan(openbao, { product: 'unknown' }),
+      plan(openbao, { version: null }),
+      plan(openbao, { version: '2.6.2' }),
+    ]) {
+      expect(line(unsure)).toMatch(/^unsure    /);
     }
   });
 

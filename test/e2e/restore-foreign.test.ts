@@ -106,7 +106,7 @@ describe('a snapshot of the other product', () => {
     code: 'E_PRECONDITION',
     exitCode: 14,
     message: 'the snapshot is of vault, the target runs openbao: it would not start on this storage',
-    hint: 'restore into a vault cluster',
+    hint: 'restore into a cluster of vault',
   };
 
   it('of Vault is refused by OpenBao, from a file and from the store, planned and confirmed', async () => {

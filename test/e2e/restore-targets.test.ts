@@ -89,7 +89,7 @@ describe('a target that does not fit', () => {
       code: 'E_PRECONDITION',
       exitCode: 14,
       message: 'the snapshot is of vault, the target runs openbao: it would not start on this storage',
-      hint: 'restore into a vault cluster',
+      hint: 'restore into a cluster of vault',
     });
   });
 

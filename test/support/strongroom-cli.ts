@@ -11,6 +11,8 @@ export type CliOptions = {
   cwd?: string;
   /** what is written to standard input, which is then closed */
   input?: string;
+  /** a program that starts Node in its own place, with its arguments, such as `nsenter` */
+  via?: readonly string[];
   /** options of Node itself, before the program */
   nodeArgs?: readonly string[];
   /** told each chunk of standard error as it comes */
@@ -23,7 +25,9 @@ export type RunningCli = { child: ChildProcess; pid: number; finished: Promise<C
 
 /** Starts it and does not wait. Whoever starts it awaits `finished`. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const child = spawn(process.execPath, ['--max-semi-space-size=1', ...(options.nodeArgs ?? []), MAIN, ...args], {
+  const node = [process.execPath, '--max-semi-space-size=1', ...(options.nodeArgs ?? []), MAIN, ...args];
+  const [command = '', ...rest] = [...(options.via ?? []), ...node];
+  const child = spawn(command, rest, {
     env: { ...baseEnv(), ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -12,6 +12,8 @@ const CHUNK = 64 * 1024;
 const TAG = 16;
 const SEALED = CHUNK + TAG;
 const NONCE = 16;
+/** Chunks that are given out as one piece: every stage behind costs its promises per piece, not per byte. */
+const BATCH = 16;
 /** How far around a chunk that does not fit its place its real place is looked for; only to word the error. */
 const SEARCH = 64;
 
@@ -20,7 +22,7 @@ export function payloadBytes(plainBytes: number): number {
   return NONCE + plainBytes + TAG * Math.max(1, Math.ceil(plainBytes / CHUNK));
 }
 
-/** Encrypts under a key derived from `fileKey` and a fresh nonce. Never holds more than one chunk, whatever size comes in. */
+/** Encrypts under a key derived from `fileKey` and a fresh nonce. Never holds more than a megabyte, whatever size comes in. */
 export function encryptPayload(fileKey: Uint8Array): Stage {
   return async function* encrypted(source: Bytes) {
     const nonce = randomBytes(NONCE);
@@ -28,15 +30,23 @@ export function encryptPayload(fileKey: Uint8Array): Stage {
     const pending = Buffer.allocUnsafe(CHUNK);
     let used = 0;
     let counter = 0;
+    let sealed = Buffer.allocUnsafeSlow(BATCH * SEALED);
+    let sealedBytes = 0;
     yield nonce;
     for await (const piece of source) {
       let at = 0;
       while (at < piece.byteLength) {
         // A full chunk waits until one more byte comes: only then is it certain that it is not the last.
         if (used === CHUNK) {
-          yield seal(key, counter, false, pending);
+          sealedBytes += seal(key, counter, false, pending, sealed.subarray(sealedBytes));
           counter += 1;
           used = 0;
+          if (sealedBytes === sealed.byteLength) {
+            yield sealed;
+            // The consumer may still have the old one.
+            sealed = Buffer.allocUnsafeSlow(BATCH * SEALED);
+            sealedBytes = 0;
+          }
         }
         const end = Math.min(at + CHUNK - used, piece.byteLength);
         pending.set(piece.subarray(at, end), used);
@@ -44,7 +54,8 @@ export function encryptPayload(fileKey: Uint8Array): Stage {
         at = end;
       }
     }
-    yield seal(key, counter, true, pending.subarray(0, used));
+    sealedBytes += seal(key, counter, true, pending.subarray(0, used), sealed.subarray(sealedBytes));
+    yield sealed.subarray(0, sealedBytes);
   };
 }
 
@@ -156,12 +167,13 @@ function chunkNonce(counter: number, isLast: boolean): Buffer {
   return nonce;
 }
 
-function seal(key: KeyObject, counter: number, isLast: boolean, plain: Uint8Array): Buffer {
+/** Writes text and tag to the beginning of `into`, and gives how many bytes that are. */
+function seal(key: KeyObject, counter: number, isLast: boolean, plain: Uint8Array, into: Uint8Array): number {
   const cipher = createCipheriv(ALGORITHM, key, chunkNonce(counter, isLast), { authTagLength: TAG });
-  const body = cipher.update(plain);
+  into.set(cipher.update(plain));
   cipher.final();
-  // One piece per chunk: 16 bytes on their own would be a write of their own further down.
-  return Buffer.concat([body, cipher.getAuthTag()], body.byteLength + TAG);
+  into.set(cipher.getAuthTag(), plain.byteLength);
+  return plain.byteLength + TAG;
 }
 
 function open(key: KeyObject, counter: number, isLast: boolean, chunk: Buffer): Buffer | null {

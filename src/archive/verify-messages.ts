@@ -2,13 +2,13 @@
 import { type ErrorCode, isError, StrongroomError } from '../core/errors.ts';
 import type { ArchiveReport } from './report.ts';
 
-/** The shared memory is cut into slots of this size; a message says which slot holds how much. */
-export const SLOT_BYTES = 256 * 1024;
+/** Buffers of this size go to and fro; they are moved, not copied. */
+export const SLOT_BYTES = 2 ** 20;
 
-export type ToWorker = { slot: number; bytes: number } | { end: true };
+export type ToWorker = { slot: ArrayBuffer; bytes: number } | { end: true };
 /** `slot`: read, and free again */
-export type FromWorker = { slot: number } | { report: ArchiveReport } | { failure: PlainError };
-export type ForWorker = { memory: SharedArrayBuffer; options: { requireSealedSums: boolean; hashArchive: boolean } };
+export type FromWorker = { slot: ArrayBuffer } | { report: ArchiveReport } | { failure: PlainError };
+export type ForWorker = { options: { requireSealedSums: boolean; hashArchive: boolean } };
 
 export type PlainError = {
   code: ErrorCode;

@@ -3,10 +3,10 @@ import { Worker } from 'node:worker_threads';
 import { StrongroomError } from '../core/errors.ts';
 import type { ReadOptions } from './read.ts';
 import type { ArchiveReport } from './report.ts';
-import { type FromWorker, reviveError, SLOT_BYTES, type ToWorker } from './verify-messages.ts';
+import { type ForWorker, type FromWorker, reviveError, SLOT_BYTES, type ToWorker } from './verify-messages.ts';
 
-/** 8 MiB of shared memory: what may be on its way to the thread before `write` waits. */
-const SLOTS = 32;
+/** 8 MiB: what may be on its way to the thread before `write` waits. */
+const SLOTS = 8;
 
 // tsc rewrites the extension in imports, not in this: the sources run as .ts, the build as .js.
 const WORKER = new URL(`./verify-worker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
@@ -20,11 +20,11 @@ export class ThreadedReader {
   readonly #worker: Worker;
   readonly #signal: AbortSignal;
   readonly #onAbort = () => this.#fail(this.#signal.reason);
-  // Slots are used again and again: a new buffer for each message costs more than the copy into it.
-  readonly #memory = new SharedArrayBuffer(SLOTS * SLOT_BYTES);
-  readonly #bytes = new Uint8Array(this.#memory);
-  readonly #free = Array.from({ length: SLOTS }, (_, slot) => slot);
+  // Used again and again: a new buffer for each message costs more than the copy into it. Not shared memory: V8 copies to
+  // and from that byte by byte unless both ends are aligned, six times as slow.
+  readonly #free = Array.from({ length: SLOTS }, () => new Uint8Array(SLOT_BYTES));
   #filled = 0;
+  #hasBegun = false;
   #failure: { reason: unknown } | undefined;
   #report: ArchiveReport | undefined;
   #wake: (() => void) | undefined;
@@ -32,7 +32,7 @@ export class ThreadedReader {
   /** Starts the thread; `close` ends it, whatever happened. */
   constructor({ signal, requireSealedSums = true, hashArchive = false }: ThreadOptions) {
     this.#signal = signal;
-    const workerData = { memory: this.#memory, options: { requireSealedSums, hashArchive } };
+    const workerData: ForWorker = { options: { requireSealedSums, hashArchive } };
     // The thread needs nothing of the environment, and the parent's flags may be unfit for it.
     this.#worker = new Worker(WORKER, { workerData, env: {}, execArgv: [], resourceLimits: THREAD_LIMITS });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
@@ -73,11 +73,12 @@ export class ThreadedReader {
     let at = from;
     for (let slot = this.#free[0]; at < chunk.length && slot !== undefined; slot = this.#free[0]) {
       const piece = chunk.subarray(at, at + SLOT_BYTES - this.#filled);
-      this.#bytes.set(piece, slot * SLOT_BYTES + this.#filled);
+      slot.set(piece, this.#filled);
       this.#filled += piece.length;
       at += piece.length;
-      // A thread without work gets what there is: the first bytes of an archive tell most of what is no archive.
-      if (this.#filled === SLOT_BYTES || this.#free.length === SLOTS) this.#sendSlot();
+      // The first bytes of an archive tell most of what is no archive. After them only full slots are sent: to wake the
+      // thread for each chunk costs more than what it does then.
+      if (this.#filled === SLOT_BYTES || !this.#hasBegun) this.#sendSlot();
     }
     return at;
   }
@@ -89,16 +90,17 @@ export class ThreadedReader {
   #sendSlot(): void {
     if (this.#filled === 0) return;
     const slot = this.#free.shift();
-    if (slot !== undefined) this.#send({ slot, bytes: this.#filled });
+    if (slot !== undefined) this.#send({ slot: slot.buffer, bytes: this.#filled }, [slot.buffer]);
     this.#filled = 0;
+    this.#hasBegun = true;
   }
 
-  #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
+  #send(message: ToWorker, moved: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, moved);
   }
 
   #receive(message: FromWorker): void {
-    if ('slot' in message) this.#free.push(message.slot);
+    if ('slot' in message) this.#free.push(new Uint8Array(message.slot));
     else if ('report' in message) this.#report = message.report;
     else this.#fail(reviveError(message.failure));
     this.#wake?.();

@@ -1,9 +1,9 @@
 /** Runs in its own thread: reads the slots it is sent, gives them back, and says what it found. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { ArchiveReader } from './read.ts';
-import { type ForWorker, type FromWorker, plainError, SLOT_BYTES, type ToWorker } from './verify-messages.ts';
+import { type ForWorker, type FromWorker, plainError, type ToWorker } from './verify-messages.ts';
 
-const { memory, options } = workerData as ForWorker;
+const { options } = workerData as ForWorker;
 const reader = new ArchiveReader(options);
 let hasFailed = false;
 let work: Promise<void> = Promise.resolve();
@@ -19,9 +19,10 @@ async function handle(message: ToWorker): Promise<void> {
     reader.close();
     return;
   }
-  const pending = reader.write(new Uint8Array(memory, message.slot * SLOT_BYTES, message.bytes));
+  const { slot, bytes } = message;
+  const pending = reader.write(new Uint8Array(slot, 0, bytes));
   if (pending !== undefined) await pending;
-  say({ slot: message.slot });
+  say({ slot }, [slot]);
 }
 
 function fail(e: unknown): void {
@@ -30,6 +31,6 @@ function fail(e: unknown): void {
   say({ failure: plainError(e) });
 }
 
-function say(message: FromWorker): void {
-  parentPort?.postMessage(message);
+function say(message: FromWorker, moved: readonly ArrayBuffer[] = []): void {
+  parentPort?.postMessage(message, moved);
 }

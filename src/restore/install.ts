@@ -22,7 +22,9 @@ export async function install(
   signal: AbortSignal,
 ): Promise<Handover> {
   // The human took time to confirm: whoever is active now gets the snapshot, and only if it is the node of the plan.
-  const active = await deps.target.active(signal);
+  const active = await deps.target.active(signal).catch((e: unknown) => {
+    throw untouched(e);
+  });
   if (active.url !== plan.target) throw leaderChanged(plan.target, active.url);
   const sending: Handover = {
     run,
@@ -38,7 +40,7 @@ export async function install(
   await noteHandover(folder, sending);
   await send(deps, active, plan, source, readTimeoutMs, signal).catch(async (e: unknown) => {
     await forgetHandover(folder);
-    throw e;
+    throw untouched(e);
   });
   const sent: Handover = { ...sending, at: deps.clock.now().toISOString(), stage: 'sent' };
   await noteHandover(folder, sent);
@@ -66,6 +68,17 @@ async function send(
   const { reason } = answer;
   deps.log.warn({ cluster: deps.into, reason }, 'the answer to the install was lost, looking for its effect');
   deps.onProgress({ stage: 'install', message: `the answer was lost (${reason}): looking for the effect` });
+}
+
+/** The server's own sentences do not say what became of the target. */
+function untouched(e: unknown): unknown {
+  if (!isError(e) || e.code === 'E_INTERRUPTED' || /nothing was applied/.test(`${e.message} ${e.hint ?? ''}`)) return e;
+  return new StrongroomError(e.code, e.message, {
+    hint: `nothing was installed${e.hint === undefined ? '' : `; ${e.hint}`}`,
+    details: e.details,
+    retryable: e.retryable,
+    cause: e,
+  });
 }
 
 function leaderChanged(before: string, now: string): StrongroomError {

@@ -77,9 +77,9 @@ export function unproven(proof: RestoreProof): StrongroomError {
   const more = proof.unexpectedCount > SHOWN ? ` and ${proof.unexpectedCount - SHOWN} more` : '';
   return new StrongroomError(
     'E_PROOF_FAILED',
-    `the snapshot was installed, but ${proof.unexpectedCount} records of ${proof.node} are not what it holds: ${shown}${more}`,
+    `the snapshot was handed over, but ${proof.unexpectedCount} records of ${proof.node} are not what it holds: ${shown}${more}`,
     {
-      hint: 'if clients are already writing, these may be their writes; if not, the restore did not happen as it should',
+      hint: 'if clients are already writing, these may be their writes; if not, it was not applied, as when the node lost its leadership or died meanwhile: run the same command again',
       details: { identical: proof.identical, unexpected: proof.unexpectedCount },
     },
   );

@@ -60,6 +60,7 @@ export async function settle(
     last = describeNodes(view);
     deps.onProgress({ stage: 'settle', message: last });
     if (performance.now() - wait.since < QUIET_MS) continue;
+    refuseMisfit(view, expect);
     if (expect.sealType === 'shamir' && (opener.hasShares || isLocked(view, expect))) {
       if (askForRestarts(deps, opener, view, wait, asked)) deadline = performance.now() + wait.restartMs;
       // Whoever typed shares took time for it.
@@ -87,8 +88,31 @@ export async function settle(
     `the cluster does not serve the snapshot ${formatDuration(performance.now() - wait.since)} after the install: ${last}`,
     {
       hint:
-        'look at the log of the active node for "restored user snapshot" and at the seal of each node; then run the same ' +
+        'look at the log of the node that took it for "restored user snapshot" and for why it did not go on ("failed to ' +
+        'setup audit table": no audit device of the snapshot can be opened there), and at the seal of each node; then run the same ' +
         'command again: it looks what became of this install before it does anything',
+    },
+  );
+}
+
+/**
+ * Throws E_UNSEAL when no node is open and one is configured for another seal than its data: no share and no waiting will
+ * open it, but its config can be changed, and nothing is lost.
+ */
+function refuseMisfit({ nodes }: ClusterView, { sealType }: Expected): void {
+  if (nodes.some(({ state }) => state !== 'sealed' && state !== 'unreachable')) return;
+  const misfit = nodes.find((node) => node.state === 'sealed' && node.sealType !== null && node.sealType !== sealType);
+  if (misfit === undefined) return;
+  const cure =
+    sealType === 'shamir'
+      ? `remove the seal "${misfit.sealType}" stanza from its config`
+      : `put the seal "${sealType}" stanza of the source into its config`;
+  throw new StrongroomError(
+    'E_UNSEAL',
+    `${misfit.url} stays sealed: it is configured for seal ${misfit.sealType}, and the data of this snapshot are of seal ${sealType}`,
+    {
+      hint: `do not install it again: ${cure}, start the process anew, and run the same command again: it goes on from here`,
+      details: { node: misfit.url, configured: misfit.sealType, data: sealType },
     },
   );
 }
@@ -136,7 +160,11 @@ export function describeNodes(view: ClusterView): string {
   return view.nodes.map(({ url, state }) => `${url} ${state}`).join(', ');
 }
 
-function credentialsOfSnapshot(e: StrongroomError, expect: Expected): StrongroomError {
+/** Who reads this must not think that nothing happened. */
+export function credentialsOfSnapshot(
+  e: StrongroomError,
+  expect: Pick<Expected, 'clusterId' | 'clusterIdBefore'>,
+): StrongroomError {
   // Only a cluster that became another one has certainly taken the snapshot.
   const isCertain = expect.clusterId !== null && expect.clusterId !== expect.clusterIdBefore;
   const what = isCertain ? 'the snapshot is installed, but' : 'the snapshot was accepted, and since then';

@@ -43,7 +43,7 @@ export async function proveVoters(
         const proof = await proveNode(deps, view, { active, index, mounts }, signal);
         const need = notRestarted.find(({ url }) => url === view.url);
         if (need === undefined) return proof;
-        return { ...proof, proven: false, problem: `not restarted since the install: ${need.why}` };
+        return { ...proof, proven: false, problem: `not seen to restart since the install: ${need.why}` };
       }),
     );
     const canImprove = proofs.some(

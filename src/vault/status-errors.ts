@@ -169,7 +169,9 @@ function unexpected(text: string, { status, json, headers }: Answer, { node, met
   return new StrongroomError('E_VAULT_RESPONSE', `${method} ${path} on ${node} gave ${status}${said}`, {
     hint: foreign
       ? 'this is not an answer of a node: a proxy or load balancer between? write the addresses of the nodes themselves'
-      : 'look at the log of the node at this time',
+      : text === 'internal error'
+        ? 'look at the log of the node at this time; one whose audit devices cannot write (a full disk) answers everything so'
+        : 'look at the log of the node at this time',
     details: { node, path, status, ...(foreign ? { contentType: headers['content-type'] ?? 'none' } : {}) },
     // What the node could not do now it may do later; what it does not understand it never will.
     retryable: status >= 500,

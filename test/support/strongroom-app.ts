@@ -45,6 +45,8 @@ export async function bringBack(
     /** default: none, as most trials are about something else */
     withSafety?: boolean;
     restartWaitMs?: number;
+    /** default 60 s */
+    settleTimeoutMs?: number;
     askRestart?: RestoreDeps['askRestart'];
     resume?: boolean;
     confirm?: (plan: RestorePlan | null) => Promise<void>;
@@ -68,7 +70,7 @@ export async function bringBack(
   const restoreOptions = {
     snapshot: change.snapshot ?? 'latest',
     force: change.force ?? false,
-    settleTimeoutMs: 60_000,
+    settleTimeoutMs: change.settleTimeoutMs ?? 60_000,
     restartWaitMs: change.restartWaitMs ?? 0,
     resume: change.resume ?? false,
   };

@@ -48,7 +48,13 @@ export const run: Run<RestoreFlags> = async function (flags) {
       },
       askRestart: (needs) => {
         progress[Symbol.dispose]();
-        this.output.say('restart these processes now, in this order (strongroom cannot reach them, and waits):');
+        const ask = 'restart these processes now, in this order (strongroom cannot reach them, and waits):';
+        if (this.output.json) {
+          // Nothing else is said there, and nobody would know what is waited for.
+          this.output.warn(`${ask} ${needs.map(({ url, why }) => `${url} (${why})`).join(', ')}`);
+          return;
+        }
+        this.output.say(ask);
         for (const { url, why } of needs) this.output.say(`  ${url}: ${why}`);
       },
     },
@@ -105,6 +111,6 @@ function partly({ voters, unasked }: RestoreResult): StrongroomError {
   const nodes = voters.flatMap(({ node, proven }) => (proven ? [] : [node]));
   if (unasked > 0) nodes.push(`${unasked} member(s) that the config does not name`);
   return new StrongroomError('E_PARTIAL', `the snapshot is restored, but not proven on ${nodes.join(', ')}`, {
-    hint: 'do what the result says for each of them, then run the same command again: it proves them, and installs nothing',
+    hint: 'run the same command again, and do what the result says for each of them: it proves them, and installs nothing; a restart must be seen, so add --wait-for-restarts 15m and restart them when it asks',
   });
 }

@@ -127,14 +127,17 @@ export async function unwrapIdentity(
 export const NEEDS_TO_OPEN =
   'opening needs kms:Decrypt on one of the keys, or a break-glass identity; a role with kms:Encrypt alone can wrap, and never open or repair';
 
-/** E_KEY_UNAVAILABLE for wraps below the minimum. */
+/** E_KEY_UNAVAILABLE for wraps below the minimum, with what stood against each and what helps. */
 export function tooFewWraps(there: number, needed: number, failures: readonly unknown[]): StrongroomError {
+  const known = failures.filter((e) => isError(e));
+  const why = known.map((e) => e.message).join('; ');
+  const cures = [...new Set(known.flatMap(({ hint }) => (hint === undefined ? [] : [hint])))];
   return new StrongroomError(
     'E_KEY_UNAVAILABLE',
-    `${there} KMS keys wrapped the snapshot's identity, and ${needed} must`,
+    `${there} KMS keys wrapped the snapshot's identity, and ${needed} must${why === '' ? '' : `: ${why}`}`,
     {
-      hint: 'nothing was stored; enable or reach a key, or lower minKmsWraps if a break-glass identity is at hand',
-      retryable: failures.some((e) => isError(e) && e.retryable),
+      hint: ['nothing was stored', ...cures, 'or lower minKmsWraps if a break-glass identity is at hand'].join('; '),
+      retryable: known.some((e) => e.retryable),
       details: { failures: failures.map(describeError) },
       cause: failures.length === 1 ? failures[0] : new AggregateError(failures),
     },

@@ -1,26 +1,22 @@
-/** The network between strongroom and the nodes: balancers, broken wires, certificates, redirects. Backup and restore. */
+/** The network between strongroom and the nodes: broken wires, certificates, redirects. Backup and restore. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Bytes } from '../../src/core/flow.ts';
-import { ActiveNode } from '../../src/vault/active-node.ts';
-import type { Connection } from '../../src/vault/connection.ts';
 import { installSnapshot } from '../../src/vault/install.ts';
-import { takeSnapshot } from '../../src/vault/snapshot.ts';
 import { failedBackup, failureOf, filesIn, inSpool, verdictOf } from '../support/backup-trial.ts';
-import { type Balancer, balanceConnections, balanceRequests } from '../support/balancer.ts';
 import { type BaoCluster, startCluster } from '../support/bao-cluster.ts';
-import { sealStatus } from '../support/bao-status.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { startHttpFaultProxy } from '../support/http-fault-proxy.ts';
 import { createPki, type Pki } from '../support/pki.ts';
 import { freePort } from '../support/process.ts';
 import { type Replay, startReplay } from '../support/replay-server.ts';
-import { installsOn, plainSnapshot, valueAt } from '../support/restore-trial.ts';
+import { plainSnapshot } from '../support/restore-trial.ts';
 import { grow } from '../support/seed-bulk.ts';
 import { type AppOptions, backUp, bringBack } from '../support/strongroom-app.ts';
 import { type CliResult, runCli } from '../support/strongroom-cli.ts';
 import { OLD_TLS, startTlsFront } from '../support/tls-front.ts';
+import { CANARY, unchanged } from '../support/unchanged.ts';
 import { until } from '../support/until.ts';
 import { never, nodeClient, vaultCluster } from '../support/vault-client.ts';
 import { RESTORE_POLICY, World, worldEnv } from '../support/world.ts';
@@ -52,9 +48,9 @@ beforeAll(async () => {
   await world.grant(cluster, RESTORE_POLICY);
   await grow(cluster, STATE_BYTES);
   await cluster.call('POST', 'sys/mounts/kv', { type: 'kv' });
-  await cluster.call('POST', 'kv/canary', { value: 'in the snapshot' });
+  await cluster.call('POST', CANARY.path, { value: 'in the snapshot' });
   await backUp({ configFile: await world.config(cluster.nodes.map(({ url }) => url)), env });
-  await cluster.call('POST', 'kv/canary', { value: 'written since' });
+  await cluster.call('POST', CANARY.path, { value: CANARY.value });
 });
 afterAll(() => stack.disposeAsync());
 
@@ -77,17 +73,9 @@ const RESTORE = ['--confirm', 'prod', '--without-safety-snapshot'];
 const strongroom = (command: 'backup' | 'restore', configFile: string): Promise<CliResult> =>
   runCli([command, '--json', '--config', configFile, ...(command === 'restore' ? RESTORE : [])], { env });
 
-/** Nothing was installed anywhere, and no standby was made to seal itself. */
-async function untouched<T>(run: () => Promise<T>): Promise<T> {
-  const before = await Promise.all(cluster.nodes.map(installsOn));
-  const result = await run();
-  expect(await valueAt(await cluster.waitActive(), cluster.rootToken, 'kv/canary')).toBe('written since');
-  expect(await Promise.all(cluster.nodes.map(installsOn))).toEqual(before);
-  for (const node of cluster.nodes) expect(await sealStatus(node)).toMatchObject({ sealed: false });
-  return result;
-}
+const untouched = <T>(run: () => Promise<T>): Promise<T> => unchanged(cluster, run);
 
-/** The same, and no copy came to be. */
+/** Nothing was installed, and no copy came to be. */
 async function leavesNothing<T>(run: () => Promise<T>): Promise<T> {
   const before = await filesIn(folder);
   const result = await untouched(run);
@@ -102,105 +90,6 @@ async function refusal(command: 'backup' | 'restore', configFile: string, exitCo
 }
 
 const says = (text: string): string => expect.stringContaining(text) as string;
-
-describe.each([
-  { what: 'connections', start: balanceConnections },
-  { what: 'requests', start: balanceRequests },
-])('a balancer of $what in the place of the nodes', ({ start }) => {
-  it.each(['backup', 'restore'] as const)('is refused by a %s, and no snapshot passes it', async (command) => {
-    const balancer = round.use(await start(cluster.nodes.map(({ url }) => url)));
-    const error = await refusal(command, await world.config([balancer.url], {}, 'balanced.yaml'), 14);
-    expect(error).toMatchObject({
-      code: 'E_PRECONDITION',
-      message: expect.stringMatching(
-        new RegExp(`^${balancer.url} answers for several nodes: of \\d questions at once, \\d reached the active node`),
-      ) as string,
-      hint: says('list the address of each node under `nodes`'),
-    });
-    expect(balancer.requests.filter((line) => line.includes('snapshot'))).toEqual([]);
-    expect(new Set(balancer.requests.map((line) => line[0]))).toEqual(new Set(['0', '1', '2']));
-  });
-});
-
-it('a balancer beside the nodes is refused, when it would pass for a second active one', async () => {
-  const balancer = round.use(await balanceConnections(cluster.nodes.map(({ url }) => url)));
-  const active = cluster.nodes.findIndex(({ url }) => !nodes.includes(url));
-  // The survey's three connections, then everybody in turn.
-  balancer.choose((turn) => (turn < 3 ? active : turn % 3));
-  const configFile = await world.config([balancer.url, ...nodes], {}, 'beside.yaml');
-  expect(await refusal('backup', configFile, 14)).toMatchObject({
-    code: 'E_PRECONDITION',
-    message: says(`${balancer.url} answers for several nodes`),
-  });
-});
-
-describe('a balancer that leads to the active node until the moment of the transfer', () => {
-  let balancer: Balancer;
-  let standby: number;
-  let node: ActiveNode;
-
-  beforeEach(async () => {
-    const active = await cluster.waitActive();
-    standby = cluster.nodes.findIndex((candidate) => candidate !== active);
-    balancer = round.use(await balanceConnections(cluster.nodes.map(({ url }) => url)));
-    balancer.choose(() => cluster.nodes.indexOf(active));
-    node = await round.use(vaultCluster(cluster, { nodes: [balancer.url] })).active(never);
-  });
-
-  const onStandby = (): string[] =>
-    balancer.requests.filter((line) => line.startsWith(`${standby} `)).map((line) => line.slice(2));
-  const take = async (from: ActiveNode): Promise<number> => {
-    let bytes = 0;
-    for await (const chunk of takeSnapshot(from, { signal: never, deadlineMs: 20_000 })) bytes += chunk.byteLength;
-    return bytes;
-  };
-  const install = async (into: ActiveNode): Promise<{ asked: number; failure: unknown }> => {
-    const archive = await plainSnapshot(await cluster.waitActive(), cluster.rootToken);
-    let asked = 0;
-    async function* body(): Bytes {
-      asked += 1;
-      yield archive;
-    }
-    const options = { bytes: archive.length, force: false, signal: never };
-    const failure: unknown = await installSnapshot(into, body(), options).catch((e: unknown) => e);
-    return { asked, failure };
-  };
-
-  it('and to a standby then: it says so itself, on the connection of the transfer, and is asked for no more', async () => {
-    balancer.choose(() => standby);
-    await untouched(async () => {
-      await expect(take(node)).rejects.toMatchObject({ code: 'E_VAULT_STANDBY', retryable: true });
-      expect(await install(node)).toMatchObject({ asked: 0, failure: { code: 'E_VAULT_STANDBY', retryable: true } });
-    });
-    expect(onStandby()).toEqual(['GET /v1/sys/leader', 'GET /v1/sys/leader']);
-  });
-
-  it('and hangs up behind the answer: what a standby hands out is not taken, and it is sent nothing', async () => {
-    class HungUp extends ActiveNode {
-      override async assertActive(on: Connection, signal: AbortSignal): Promise<void> {
-        await super.assertActive(on, signal);
-        balancer.choose(() => standby);
-        balancer.hangUp();
-        await until('it is noticed', () => Promise.resolve(on.client.stats.connected ? undefined : true));
-      }
-    }
-    const hungUp = new HungUp(node.view, node.client, node.session);
-    const active = cluster.nodes.indexOf(await cluster.waitActive());
-    await untouched(async () => {
-      const lost = { code: 'E_VAULT_UNREACHABLE', retryable: true, hint: says('before anything was sent or taken') };
-      await expect(take(hungUp)).rejects.toMatchObject(lost);
-      balancer.choose(() => active);
-      expect(await install(hungUp)).toMatchObject({ asked: 0, failure: lost });
-    });
-    // The question for it was out before anybody could know; its answer is what counts.
-    expect(onStandby()).toEqual(['GET /v1/sys/storage/raft/snapshot']);
-  });
-
-  it('and stays there: served, since nothing is wrong', async () => {
-    expect(await take(node)).toBeGreaterThan(STATE_BYTES);
-    expect(onStandby()).toEqual([]);
-  });
-});
 
 describe('the wire to the active node', () => {
   it.each(['backup', 'restore'] as const)('is refused at every address: %s says 20', async (command) => {
@@ -357,6 +246,56 @@ describe('TLS in front of the active node', () => {
   });
 });
 
+describe('TLS of a stranger in front of', () => {
+  const S3 = { region: 'eu-west-1', accessKeyId: 'id', secretAccessKey: 'secret', pid: 0 };
+  const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+  /** what would answer, were it asked */
+  let behind: Replay;
+  let url: string;
+  let ca: string;
+  beforeEach(async () => {
+    behind = round.use(await startReplay(() => ({ status: 200, body: {} })));
+    const front = round.use(await startTlsFront(behind.url, await pki.issue({ name: 'peer' })));
+    url = front.url;
+    ca = (await createPki(join(world.directory, 'stranger'))).caPem;
+  });
+
+  it.each(['backup', 'restore'] as const)('the only destination, in a %s: 14, and which option', async (command) => {
+    const bucket = { type: 's3', server: { ...S3, endpoint: url }, bucket: 'any', extra: { ca } } as const;
+    const away = round.use(await World.create({ destinations: { bucket }, canOpen: true }));
+    await away.grant(cluster, RESTORE_POLICY);
+    const result = await untouched(async () =>
+      runCli([command, '--json', '--config', await away.config(nodes), ...(command === 'restore' ? RESTORE : [])], {
+        env: worldEnv(S3),
+      }),
+    );
+    expect(result).toMatchObject({ code: 14, stdout: '' });
+    const failure = failureOf(result);
+    expect(failure).toMatchObject({ code: 'E_STORE_UNREACHABLE', hint: says("set the destination's `ca`") });
+    expect(failure.message).toContain('its certificate is not signed by a CA that is trusted here');
+    expect(behind.seen).toEqual([]);
+    expect(await inSpool(away)).toEqual([]);
+  });
+
+  it('the only key that wraps, in a backup: 12, and which option', async () => {
+    const only = { type: 'directory', path: 'only' } as const;
+    const away = round.use(await World.create({ destinations: { only }, kms: [{ keyArn: KEY, endpoint: url, ca }] }));
+    await mkdir(join(away.directory, 'only'));
+    await away.grant(cluster, RESTORE_POLICY);
+    const configFile = await away.config(nodes);
+    const result = await untouched(() => runCli(['backup', '--json', '--config', configFile], { env }));
+    expect(result).toMatchObject({ code: 12, stdout: '' });
+    expect(failureOf(result)).toMatchObject({
+      code: 'E_KEY_UNAVAILABLE',
+      message: says('its certificate is not signed by a CA that is trusted here'),
+      hint: says("set the key's `ca`"),
+    });
+    expect(await filesIn(join(away.directory, 'only'))).toEqual([]);
+    expect(await inSpool(away)).toEqual([]);
+    expect(behind.seen).toEqual([]);
+  });
+});
+
 describe('a redirect to a stranger', () => {
   let stranger: Replay;
   beforeEach(async () => {
@@ -366,7 +305,6 @@ describe('a redirect to a stranger', () => {
   it.each([
     { command: 'backup', status: 307, path: /\/auth\/approle\/login$/, code: 'E_VAULT_STANDBY' },
     { command: 'restore', status: 302, path: /\/auth\/approle\/login$/, code: 'E_VAULT_RESPONSE' },
-    { command: 'backup', status: 308, path: /\/raft\/snapshot$/, code: 'E_VAULT_STANDBY' },
     { command: 'restore', status: 307, path: /\/raft\/snapshot$/, code: 'E_VAULT_STANDBY' },
     { command: 'backup', status: 301, path: /./, code: 'E_VAULT_RESPONSE' },
   ] as const)('$status for $path in a $command: said, and nobody comes', async ({ command, status, path, code }) => {

@@ -1,13 +1,23 @@
-/** Restores that end closed: audit devices that cannot write or open, and data under a seal that the node is not set up for. */
+/** One node that fails during a restore: sealed, cut off, unable to write its audit log, or set up for another seal. */
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type ExpectStatic, it } from 'vitest';
 import { failureOf, inSpool, verdictOf } from '../support/backup-trial.ts';
 import { startCluster } from '../support/bao-cluster.ts';
 import { sealStatus } from '../support/bao-status.ts';
-import { breakInAt, failureOfRestore, RestoreScene, restoreByCli } from '../support/restore-scene.ts';
+import { startFaultProxy } from '../support/fault-proxy.ts';
+import { startHttpFaultProxy } from '../support/http-fault-proxy.ts';
+import {
+  breakInAt,
+  failureOfRestore,
+  NO_S3,
+  RestoreScene,
+  restoreArgs,
+  restoreByCli,
+} from '../support/restore-scene.ts';
 import { installsOn, plainInstall, plainSnapshot, valueAt } from '../support/restore-trial.ts';
-import { bringBack } from '../support/strongroom-app.ts';
+import { type AppOptions, bringBack } from '../support/strongroom-app.ts';
+import { runCli, startCli } from '../support/strongroom-cli.ts';
 import { until } from '../support/until.ts';
 import { World } from '../support/world.ts';
 
@@ -17,6 +27,133 @@ async function isUntouched(scene: RestoreScene, expect: ExpectStatic): Promise<v
   expect(await scene.canary()).toBe('written since');
   expect(await scene.installs()).toBe(0);
   expect(await inSpool(scene.world)).toEqual([]);
+}
+
+describe.concurrent('a Shamir node', () => {
+  it('that is sealed before the install stays as it was; sealed after it, it is opened by the next run', async ({
+    expect,
+  }) => {
+    await using scene = await RestoreScene.open('seal');
+    const { cluster, node, world } = scene;
+    const app = await scene.backedUp();
+    const seal = () => cluster.call('PUT', 'sys/seal', undefined, { timeoutMs: 60_000 }).then(() => undefined);
+
+    const bare = await failureOfRestore(bringBack(app, { confirm: seal }));
+    expect(verdictOf(bare)).toEqual(['E_VAULT_SEALED', 20]);
+    expect(bare.message).toBe(`prod is sealed: ${node.url}`);
+    expect(bare.hint).toBe('nothing was installed; give each of these nodes 2 of the 3 key shares');
+    await cluster.unsealAll();
+    await cluster.waitActive();
+    const safe = await failureOfRestore(bringBack(app, { confirm: seal, withSafety: true }));
+    expect(safe.code).toBe('E_VAULT_SEALED');
+    expect(safe.message).toMatch(/^nothing was installed, because the target could not be kept first: prod is sealed/);
+    await cluster.unsealAll();
+    await cluster.waitActive();
+    await isUntouched(scene, expect);
+    expect(await scene.notes()).toEqual([]);
+
+    const running = startCli(restoreArgs(app.configFile), { env: NO_S3 });
+    const begun = async () => ((await installsOn(node)) > 0 ? true : undefined);
+    await Promise.race([until('the snapshot is handed over', begun, { timeoutMs: 120_000 }), running.finished]);
+    await seal();
+    const closed = await running.finished;
+    expect(closed).toMatchObject({ code: 12, stdout: '' });
+    expect(failureOf(closed)).toMatchObject({
+      code: 'E_UNSEAL',
+      message: `the snapshot is installed, but ${node.url} stays sealed: ${node.url} needs 2 unseal key shares and only 0 were given`,
+      hint: expect.stringContaining('do not install it again') as string,
+    });
+    expect((await sealStatus(node)).sealed).toBe(true);
+    const shares = await world.write('shares', cluster.unsealShares.join('\n'));
+    const opened = await restoreByCli(app.configFile, '--shares', `file:${shares}`);
+    expect([opened.code, opened.stderr.includes('"error"')]).toEqual([0, false]);
+    expect(JSON.parse(opened.stdout)).toMatchObject({ complete: true, plan: null, proof: { unexpectedCount: 0 } });
+    expect([await scene.canary(), await installsOn(node)]).toEqual(['of the snapshot', 1]);
+    expect(await scene.notes()).toEqual([]);
+  });
+});
+
+describe.concurrent('a connection', () => {
+  it('that is lost behind the last byte is looked into: exit 0 and a proof, because it was applied', async ({
+    expect,
+  }) => {
+    await using scene = await RestoreScene.open('late', { seal: SEAL });
+    await using proxy = await startHttpFaultProxy(scene.node.url);
+    await using gate = await startFaultProxy(proxy.url);
+    const app = await scene.backedUp([gate.url]);
+    using lost = proxy.rule({ method: 'POST', path: /raft\/snapshot/, times: 1, fault: { kind: 'lose-answer' } });
+    const result = await restoreByCli(app.configFile);
+    expect([lost.hits, result.code]).toEqual([1, 0]);
+    expect(JSON.parse(result.stdout)).toMatchObject({
+      complete: true,
+      plan: { force: false },
+      proof: { unexpectedCount: 0 },
+    });
+    expect(await scene.canary()).toBe('of the snapshot');
+
+    // By TCP: the server has every byte, and its answer is still on the way when the line is cut.
+    await scene.write('written since');
+    const messages: string[] = [];
+    const watched: AppOptions = { ...app, onProgress: ({ message }) => void messages.push(message ?? '') };
+    const cut = breakInAt(watched, 'install', async () => {
+      await gate.set({ kind: 'throttle', bytesPerSecond: 1, direction: 'down' });
+      await until('the node has begun', async () => ((await installsOn(scene.node)) === 2 ? true : undefined));
+      gate.resetConnections();
+      await gate.set({ kind: 'pass' });
+    });
+    const reset = await bringBack(cut.app);
+    await cut.done;
+    expect(messages.join('\n')).toMatch(
+      /the answer was lost \(the connection was lost after the whole archive \(\d+ bytes\)/,
+    );
+    expect(reset).toMatchObject({ complete: true, proof: { unexpectedCount: 0 } });
+    expect([await scene.canary(), await installsOn(scene.node)]).toEqual(['of the snapshot', 2]);
+  });
+
+  it('that is lost before the tail is a certain no; within the tail it is looked into, and the next run begins anew', async ({
+    expect,
+  }) => {
+    await using scene = await RestoreScene.open('early', { seal: SEAL, stateBytes: 2 ** 20 });
+    await using gate = await startFaultProxy(scene.node.url);
+    const app = await scene.backedUp([gate.url]);
+    const early = breakInAt(app, 'install', () => gate.set({ kind: 'reset', afterBytes: 300_000, direction: 'up' }));
+    const error = await failureOfRestore(bringBack(early.app));
+    await gate.set({ kind: 'pass' });
+    expect(verdictOf(error)).toEqual(['E_VAULT_UNREACHABLE', 20]);
+    expect(error.message).toMatch(/^the upload to \S+ broke off after \d+ bytes; nothing was applied$/);
+    await isUntouched(scene, expect);
+    expect(await scene.notes()).toEqual([]);
+
+    // 30 KB short of the end: for all that a client can know it may have been applied.
+    const { bytes } = await sizes(scene);
+    const within = breakInAt(app, 'install', () =>
+      gate.set({ kind: 'reset', afterBytes: bytes - 30_000, direction: 'up' }),
+    );
+    const unknown = await failureOfRestore(bringBack(within.app, { settleTimeoutMs: 7000 }));
+    await gate.set({ kind: 'pass' });
+    expect(verdictOf(unknown)).toEqual(['E_PROOF_FAILED', 13]);
+    expect(unknown.message).toMatch(
+      /^the snapshot was handed over, but 1 records of \S+ are not what it holds: changed /,
+    );
+    await isUntouched(scene, expect);
+    expect(await scene.notes()).toHaveLength(1);
+
+    const again = await bringBack(app);
+    expect(again).toMatchObject({ complete: true, proof: { unexpectedCount: 0 } });
+    expect(again.plan?.warnings.join('\n')).toMatch(
+      /either it was not applied, or somebody has written since, for 1 records/,
+    );
+    expect([await scene.canary(), await installsOn(scene.node)]).toEqual(['of the snapshot', 1]);
+    expect(await scene.notes()).toEqual([]);
+  });
+});
+
+/** The plain archive of the one snapshot there is, in bytes. */
+async function sizes({ world }: RestoreScene): Promise<{ bytes: number }> {
+  const config = join(world.directory, 'strongroom.yaml');
+  const shown = await runCli(['snapshots', 'show', 'latest', '--json', '--config', config], { env: NO_S3 });
+  const { manifest } = JSON.parse(shown.stdout) as { manifest: { archive: { bytes: number } } };
+  return { bytes: manifest.archive.bytes };
 }
 
 describe.concurrent('an audit device', () => {

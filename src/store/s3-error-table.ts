@@ -68,7 +68,7 @@ const denied: Reading = (failure, where) =>
 const locked = (failure: Failure, where: Where): Meaning => ({
   code: 'E_STORE_LOCKED',
   why: `an object lock forbids it${quote(failure.message)}`,
-  hint: `wait until the lock ends (strongroom show tells when)${where.versionId === undefined ? '' : `; version ${where.versionId}`}`,
+  hint: `wait until the lock ends (strongroom snapshots show tells when)${where.versionId === undefined ? '' : `; version ${where.versionId}`}`,
 });
 const expired: Meaning = {
   code: 'E_STORE_DENIED',

@@ -86,6 +86,17 @@ describe('an answer becomes the same to whatever was asked', () => {
   });
 });
 
+it('a redirect that names the region of the bucket is told with it, and followed neither', async () => {
+  const moved = { kind: 'answer', status: 301, code: 'PermanentRedirect', fields: { Region: 'eu-west-3' } } as const;
+  on.proxy.fail('list', moved, ALWAYS);
+  await expect(calls.list?.(newKey())).rejects.toMatchObject({
+    code: 'E_STORE_BUCKET',
+    message: expect.stringContaining('in another region') as string,
+    hint: 'set region: eu-west-3',
+  });
+  expect(on.proxy.count('list')).toBe(1);
+});
+
 describe('not found', () => {
   it.each(['NoSuchKey', 'NotFound', 'NoSuchVersion'])(
     '%s is what was asked for, the bucket, or a lost condition',

@@ -15,6 +15,7 @@ export type S3Answer = {
 const row = (status: number, becomes: ErrorCode, retryable: boolean, says: RegExp, ...codes: string[]): S3Answer[] =>
   codes.map((code) => ({ code, status, becomes, retryable, says }));
 const elsewhere = /in another region/;
+const redirect = /redirect \(30[17]\), which is never followed/;
 const denied = /grant s3:/;
 const slow = /asked to slow down/;
 
@@ -22,8 +23,8 @@ const slow = /asked to slow down/;
 export const ANSWERS: readonly S3Answer[] = [
   ...row(404, 'E_STORE_BUCKET', false, /there is no bucket/, 'NoSuchBucket'),
   ...row(400, 'E_STORE_BUCKET', false, /there is no bucket/, 'InvalidBucketName'),
-  ...row(301, 'E_STORE_BUCKET', false, elsewhere, 'PermanentRedirect'),
-  ...row(307, 'E_STORE_BUCKET', false, elsewhere, 'TemporaryRedirect', 'Redirect'),
+  ...row(301, 'E_STORE_BUCKET', false, redirect, 'PermanentRedirect'),
+  ...row(307, 'E_STORE_BUCKET', false, redirect, 'TemporaryRedirect', 'Redirect'),
   ...row(400, 'E_STORE_BUCKET', false, elsewhere, 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'),
   ...row(400, 'E_STORE_BUCKET', false, elsewhere, 'IncorrectEndpoint'),
   ...row(403, 'E_STORE_BUCKET', false, elsewhere, 'InvalidRegion'),

@@ -1,15 +1,5 @@
 /** YAML to plain data, and from a path in the data back to line and column. */
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  type Node,
-  parseDocument,
-} from 'yaml';
+import { type Document, isAlias, isMap, isNode, isPair, isScalar, isSeq, type Node, parseDocument } from 'yaml';
 
 export type Position = { line: number; column: number };
 export type Path = readonly PropertyKey[];

@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts';
  * A store repeats a request for a minute before it gives up. Where another destination has the answer already, or may
  * have it, so long and no longer, in milliseconds.
  */
-export const GRACE_MS = 15_000;
+const GRACE_MS = 15_000;
 const NO_TIMER: NodeJS.Timeout | undefined = undefined;
 
 /**

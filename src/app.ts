@@ -148,8 +148,8 @@ export class App implements AsyncDisposable {
 
   /** One copy is enough, and one kind of key: on the day of a restore a destination or KMS may well be down. */
   async #takeSafety(name: string, vault: VaultCluster, run: RunId, signal: AbortSignal): Promise<SafetySnapshot> {
-    const [{ backupLocked }, configured] = await Promise.all([
-      import('./backup/backup.ts'),
+    const [{ backupWithin }, configured] = await Promise.all([
+      import('./backup/within.ts'),
       this.backupDeps(name, signal),
     ]);
     const hasBreakGlass = configured.breakGlass.length > 0;
@@ -157,7 +157,7 @@ export class App implements AsyncDisposable {
       ? { minKmsWraps: 0, minBreakGlass: 1, accept: { noKms: DECLINE_KMS } }
       : configured.recipientPolicy;
     const deps = { ...configured, vault, requiredCopies: 1, recipientPolicy };
-    const { manifest, missing } = await backupLocked(deps, { purpose: 'safety', newLineage: true }, run, signal);
+    const { manifest, missing } = await backupWithin(deps, { purpose: 'safety', newLineage: true }, run, signal);
     return { snapshot: manifest.snapshot as SnapshotId, missing: missing.map(({ what }) => what) };
   }
 

@@ -1,4 +1,6 @@
 /** The archive reader on another thread, behind the same three calls. The other end is verify-worker.ts. */
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { StrongroomError } from '../core/errors.ts';
 import type { ReadOptions } from './read.ts';
@@ -15,6 +17,15 @@ export type ThreadOptions = Pick<ReadOptions, 'requireSealedSums' | 'hashArchive
 
 // Its garbage is many small wrappers of large buffers: a small nursery is emptied before they add up to megabytes.
 const THREAD_LIMITS = { maxYoungGenerationSizeMb: 4 };
+
+/**
+ * The thread needs nothing of the environment but where compiled code is kept: a restore starts six of them, and each would
+ * compile its code anew (measured from the sources: 0.25 s of CPU against 0.1 s). The folder of this version is made below it.
+ */
+function cacheOnly(): NodeJS.ProcessEnv {
+  const directory = getCompileCacheDir();
+  return directory === undefined ? {} : { NODE_COMPILE_CACHE: dirname(directory) };
+}
 
 export class ThreadedReader {
   readonly #worker: Worker;
@@ -33,8 +44,8 @@ export class ThreadedReader {
   constructor({ signal, requireSealedSums = true, hashArchive = false }: ThreadOptions) {
     this.#signal = signal;
     const workerData: ForWorker = { options: { requireSealedSums, hashArchive } };
-    // The thread needs nothing of the environment, and the parent's flags may be unfit for it.
-    this.#worker = new Worker(WORKER, { workerData, env: {}, execArgv: [], resourceLimits: THREAD_LIMITS });
+    // The parent's flags may be unfit for it.
+    this.#worker = new Worker(WORKER, { workerData, env: cacheOnly(), execArgv: [], resourceLimits: THREAD_LIMITS });
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (e) =>
       this.#fail(new StrongroomError('E_BUG', 'the verifying thread crashed', { cause: e })),

@@ -35,6 +35,11 @@ const KINDS = [...ORPHANS, 'manifests'] as const satisfies readonly ObjectKind[]
  */
 export async function sweepAfterCrash(deps: SweepDeps, folder: string, signal: AbortSignal): Promise<SnapshotId[]> {
   await removeSpoolFiles(folder);
+  return await sweepDestinations(deps, folder, signal);
+}
+
+/** {@link sweepAfterCrash} for a run that has files of its own in the spool already: those of killed runs are its business. */
+export async function sweepDestinations(deps: SweepDeps, folder: string, signal: AbortSignal): Promise<SnapshotId[]> {
   const snapshots = await noted(folder);
   for (const snapshot of snapshots) {
     const traces = await clearTraces(deps, snapshot, { isLast: false }, signal);

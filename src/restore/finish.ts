@@ -1,5 +1,5 @@
 /** From the install to the proof: serve again, compare record by record, restart what must be restarted, ask every node. */
-import { isError } from '../core/errors.ts';
+import { isError, StrongroomError } from '../core/errors.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
 import { Opener } from './open.ts';
 import type { RestoreDeps, RestoreOptions } from './options.ts';
@@ -21,7 +21,10 @@ export type Finished = {
   provenAt: number;
 };
 
-/** Rejects as {@link settle} does, and with E_PROOF_FAILED when the active node does not hold what the snapshot says. */
+/**
+ * Rejects as {@link settle} does, and with E_PROOF_FAILED when the active node does not hold what the snapshot says. Whatever
+ * else stands in the way of the proof says that the snapshot is with the target.
+ */
 export async function finish(
   deps: RestoreDeps,
   options: RestoreOptions,
@@ -35,7 +38,7 @@ export async function finish(
   const run = { options, source, installed, opener, reloads };
   const first = await settleAndProve(deps, run, signal);
   const { active } = first;
-  const { nodes } = await deps.restored.survey(signal);
+  const { nodes } = await orNotProven(deps.restored.survey(signal));
   const members = await memberCount(active, nodes.length, signal);
   const needs = restartsNeeded(active.view, nodes, { isForeign: installed.isForeign, members });
   const waitMs = options.restartWaitMs;
@@ -43,7 +46,7 @@ export async function finish(
   const isRestarted = needs.some(({ url }) => url === active.url && !notRestarted.some((need) => need.url === url));
   // Another process serves now than the one that was compared.
   const last = isRestarted ? await settleAndProve(deps, run, signal) : first;
-  const voters = await proveVoters(deps, last.active, notRestarted, signal);
+  const voters = await orNotProven(proveVoters(deps, last.active, notRestarted, signal));
   const alone = installed.isForeign && active.view.product === 'openbao' && members === 1;
   return {
     proof: last.proof,
@@ -89,12 +92,31 @@ async function settleAndProve(
       problem = null;
     } catch (e) {
       signal.throwIfAborted();
-      if (!isError(e) || !e.retryable) throw e;
-      problem = e;
+      if (!isError(e)) throw e;
+      // Nobody makes room while a run waits for it.
+      if (!e.retryable || e.code === 'E_SPACE') throw notProven(e);
+      problem = notProven(e);
     }
   } while (performance.now() < deadline);
   if (proof !== null && problem === null) throw unproven(proof);
   throw problem;
+}
+
+async function orNotProven<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (e) {
+    throw isError(e) && e.code !== 'E_INTERRUPTED' ? notProven(e) : e;
+  }
+}
+
+function notProven(e: StrongroomError): StrongroomError {
+  return new StrongroomError(e.code, `the snapshot was handed over, but it is not proven: ${e.message}`, {
+    hint: `${e.hint === undefined ? '' : `${e.hint}; `}then run the same command again: it goes on with the proof, and installs nothing`,
+    details: e.details,
+    retryable: e.retryable,
+    cause: e,
+  });
 }
 
 /** The login may not know: then as many as are configured, no reason to fail a restore that is proven. */

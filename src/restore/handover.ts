@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { ArchiveReport } from '../archive/report.ts';
 import type { Log } from '../core/log.ts';
+import { spoolError } from '../spool/spool.ts';
 
 const handoverSchema = z.object({
   run: z.string(),
@@ -29,21 +30,30 @@ const handoverSchema = z.object({
 export type Handover = z.infer<typeof handoverSchema>;
 
 const NAME = 'restore.json';
+/** Where the next note is written first. */
+const NEW = `${NAME}.new`;
 
 /** What makes two archives the same snapshot. */
 export function stateHash({ members }: ArchiveReport): string {
   return members.find(({ name }) => name === 'state.bin')?.sha256 ?? '';
 }
 
-/** Survives a crash at any moment: the old note or the new one is there, never half of one. */
+/** Survives a crash at any moment: the old note or the new one is there, never half of one. Rejects with E_SPACE and the like. */
 export async function noteHandover(folder: string, handover: Handover): Promise<void> {
-  const path = join(folder, NAME);
-  await writeFile(`${path}.new`, `${JSON.stringify(handover)}\n`, { mode: 0o600, flush: true });
-  await rename(`${path}.new`, path);
+  const next = join(folder, NEW);
+  try {
+    await writeFile(next, `${JSON.stringify(handover)}\n`, { mode: 0o600, flush: true });
+    await rename(next, join(folder, NAME));
+  } catch (e) {
+    await rm(next, { force: true });
+    throw spoolError(e, next);
+  }
 }
 
 export async function forgetHandover(folder: string): Promise<void> {
   await rm(join(folder, NAME), { force: true });
+  // A run that was killed between writing and renaming left this one.
+  await rm(join(folder, NEW), { force: true });
 }
 
 /** The note of an earlier run, or null. One that cannot be read is told to the log: then the restore begins anew. */

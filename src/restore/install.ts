@@ -37,13 +37,18 @@ export async function install(
     sharesNeeded: plan.sharesNeeded,
     safety,
   };
-  await noteHandover(folder, sending);
+  await noteHandover(folder, sending).catch((e: unknown) => {
+    throw untouched(e);
+  });
   await send(deps, active, plan, source, readTimeoutMs, signal).catch(async (e: unknown) => {
     await forgetHandover(folder);
     throw untouched(e);
   });
   const sent: Handover = { ...sending, at: deps.clock.now().toISOString(), stage: 'sent' };
-  await noteHandover(folder, sent);
+  await noteHandover(folder, sent).catch((e: unknown) => {
+    // The first note stays, and says enough: it is the restore that must go on now.
+    deps.log.warn({ cluster: deps.into, err: String(e) }, 'the note of this restore could not be renewed');
+  });
   // The snapshot brought its own tokens: those of before are gone, also from where they could be revoked.
   await Promise.all([deps.target.session.forget(), deps.restored.session.forget()]);
   return sent;

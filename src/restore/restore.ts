@@ -8,6 +8,7 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId } from '../core/ids.ts';
 import { removeSpoolFiles, runFolder } from '../spool/folder.ts';
 import { takeLock } from '../spool/lock.ts';
+import { checkRoom } from '../spool/spool.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
 import { describePlan } from './describe.ts';
 import { type Finished, finish } from './finish.ts';
@@ -41,8 +42,10 @@ export async function restore(
   const run = newRunId(deps.clock.now());
   const folder = runFolder(deps.spool.directory, deps.into);
   await using _lock = await takeLock(join(folder, 'lock'), run, deps.clock.now());
+  const lockedAt = performance.now();
   await removeSpoolFiles(folder);
-  const progress: Progress = { run, folder, start, isHandedOver: false };
+  const isNoted = (await readHandover(folder, deps.log)) !== null;
+  const progress: Progress = { run, folder, start, lockedAt, target: isNoted ? 'unknown' : 'untouched' };
   try {
     await using source = await openSource(deps, options.snapshot, signal);
     const fetched = performance.now();
@@ -50,7 +53,9 @@ export async function restore(
     if (ended !== null) return ended;
     return await begin(deps, options, source, confirm, { progress, fetched, notice }, signal);
   } catch (e) {
-    throw isError(e, 'E_INTERRUPTED') ? interrupted(e, progress.isHandedOver) : e;
+    // What an abort makes of a library's call is an error of that library.
+    const failure: unknown = signal.aborted && e instanceof Error && e.name === 'AbortError' ? signal.reason : e;
+    throw isError(failure, 'E_INTERRUPTED') ? interrupted(failure, progress.target) : failure;
   }
 }
 
@@ -58,9 +63,14 @@ type Progress = {
   run: RunId;
   folder: string;
   start: number;
-  /** from now on an interruption leaves a target that may hold the snapshot */
-  isHandedOver: boolean;
+  /** when no earlier run was at work any more (performance.now()) */
+  lockedAt: number;
+  /** what an interruption leaves */
+  target: TargetNow;
 };
+
+/** `unknown`: an earlier run has handed something over, and this one has not found out what became of it. */
+type TargetNow = 'untouched' | 'unknown' | 'handed over';
 
 /** Where an earlier run had handed this snapshot over: what became of it, and the rest of the way where it arrived. */
 async function goOn(
@@ -71,11 +81,14 @@ async function goOn(
   { progress, fetched }: { progress: Progress; fetched: number },
   signal: AbortSignal,
 ): Promise<{ notice: string[]; ended: RestoreResult | null }> {
-  const { run, folder, start } = progress;
+  const { run, folder, start, lockedAt } = progress;
   const handover = await unfinished(deps, options, source, folder, run, signal);
+  progress.target = handover === null ? 'untouched' : 'unknown';
   if (handover === null) return { notice: [], ended: null };
-  const found = await whatBecameOf(deps, handover, source, signal);
+  const timeoutMs = options.settleTimeoutMs;
+  const found = await whatBecameOf(deps, handover, source, { lockedAt, timeoutMs }, signal);
   if (found.outcome === 'absent') {
+    progress.target = 'untouched';
     if (!options.resume) return { notice: [found.notice], ended: null };
     throw new StrongroomError('E_PRECONDITION', `there is nothing to go on with: ${found.notice}`, {
       hint: 'run it without --resume',
@@ -87,7 +100,7 @@ async function goOn(
     `goes on   ${found.notice}`,
     `installs  nothing: the cluster is opened, and proven`,
   ]);
-  progress.isHandedOver = true;
+  progress.target = 'handed over';
   const sourceId = source.manifest?.source.clusterId ?? null;
   const installed: Installed = {
     expect: expected(source, handover),
@@ -150,16 +163,18 @@ async function begin(
   });
   // What the source leaves in doubt belongs before the confirmation, not after it.
   const plan = { ...planned, warnings: [...notice, ...source.warnings, ...planned.warnings] };
+  // The proof is one more file beside the fetched one: known to fail is better known now than after the install.
+  await checkRoom(deps.spool, source.bytes);
   await confirm(plan, describePlan(plan, source.label));
 
   const confirmed = performance.now();
   const kept = await keepSafe(deps, run, signal);
   const safe = performance.now();
   const safety = kept?.snapshot ?? null;
-  progress.isHandedOver = true;
+  progress.target = 'handed over';
   const handover = await install(deps, run, plan, source, { folder, safety, readTimeoutMs }, signal).catch(
     (e: unknown) => {
-      progress.isHandedOver = false;
+      progress.target = 'untouched';
       throw e;
     },
   );
@@ -229,13 +244,20 @@ async function conclude(
   };
 }
 
+const ON_INTERRUPTION: Readonly<Record<TargetNow, readonly [state: string, hint: string]>> = {
+  untouched: ['nothing was installed: the target is as it was', 'run it again when it suits'],
+  unknown: [
+    'this run has installed nothing, but an earlier one has handed a snapshot to the target',
+    'run the same command again: it looks what became of that install before it does anything',
+  ],
+  'handed over': [
+    'the snapshot is with the target, and not every node is proven to serve it',
+    'run the same command again: it looks what became of the install, and goes on from there',
+  ],
+};
+
 /** In which state the target is when a signal came, and what to do. */
-function interrupted(e: StrongroomError, isHandedOver: boolean): StrongroomError {
-  const [state, hint] = isHandedOver
-    ? [
-        'the snapshot is with the target, and nothing is proven yet',
-        'run the same command again: it looks what became of the install, and goes on from there',
-      ]
-    : ['nothing was installed: the target is as it was', 'run it again when it suits'];
+function interrupted(e: StrongroomError, target: TargetNow): StrongroomError {
+  const [state, hint] = ON_INTERRUPTION[target];
   return new StrongroomError(e.code, `${e.message}; ${state}`, { hint, cause: e });
 }

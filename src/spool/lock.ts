@@ -3,10 +3,11 @@
  * process, or, from another host, by a heart that stopped beating.
  */
 import { readFileSync } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { StrongroomError } from '../core/errors.ts';
+import { spoolError } from './spool.ts';
 
 type Holder = { pid: number; startTime: string; host: string; run: string; since: string };
 
@@ -15,11 +16,14 @@ const HEARTBEAT_MS = 15_000;
 const STALE_MS = 120_000;
 
 /**
- * Takes the lock at `path` or rejects with E_LOCKED naming the holder. Disposing releases it.
+ * Takes the lock at `path` or rejects with E_LOCKED naming the holder, or as {@link spoolError} says where it cannot be
+ * written. Disposing releases it.
  * `since` of the holder is the wall clock of its host.
  */
 export async function takeLock(path: string, run: string, now: Date): Promise<AsyncDisposable> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((e: unknown) => {
+    throw spoolError(e, dirname(path));
+  });
   await removeLeftovers(path);
   const mine: Holder = {
     pid: process.pid,
@@ -29,12 +33,11 @@ export async function takeLock(path: string, run: string, now: Date): Promise<As
     since: now.toISOString(),
   };
   const temporary = `${path}.${process.pid}.${run}`;
-  const handle = await open(temporary, 'wx', 0o600);
-  try {
-    await handle.writeFile(JSON.stringify(mine));
-  } finally {
-    await handle.close();
-  }
+  await writeFile(temporary, JSON.stringify(mine), { flag: 'wx', mode: 0o600 }).catch(async (e: unknown) => {
+    // On a full disk there is a file, and nothing in it.
+    await rm(temporary, { force: true });
+    throw spoolError(e, temporary);
+  });
   try {
     // link() makes the complete file appear at once, or fails: there is never a lock without a holder in it.
     for (;;) {

@@ -205,7 +205,8 @@ export class SpoolFile implements AsyncDisposable {
   }
 }
 
-function spoolError(e: unknown, path: string): StrongroomError {
+/** What a file operation in the spool's folder that failed means to people. */
+export function spoolError(e: unknown, path: string): StrongroomError {
   const code = e instanceof Error && 'code' in e ? e.code : undefined;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new StrongroomError('E_SPACE', `no room left for the spool file ${path}`, {

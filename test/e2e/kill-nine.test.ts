@@ -11,6 +11,7 @@ import type { S3Fault } from '../support/failing-s3.ts';
 import type { S3Operation } from '../support/failing-s3-operation.ts';
 import { CLUSTER, KilledRuns, newIn } from '../support/killed-runs.ts';
 import { s3Client } from '../support/s3-connection.ts';
+import { seeded } from '../support/seeded.ts';
 import { sharedServer } from '../support/shared-servers.ts';
 import { backUp } from '../support/strongroom-app.ts';
 import { until } from '../support/until.ts';
@@ -287,14 +288,3 @@ describe('killed at a moment that chance rarely meets', () => {
     }
   }
 });
-
-/** mulberry32: small, and the same everywhere. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

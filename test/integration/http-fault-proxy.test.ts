@@ -76,6 +76,30 @@ test('delay holds the request back', async () => {
   expect(performance.now() - started).toBeGreaterThan(145);
 });
 
+test('a client that goes away during the delay has asked nothing', async () => {
+  proxy.rule({ fault: { kind: 'delay', ms: 60_000 } });
+  const asked = http(proxy.url, { method: 'PUT', body: Buffer.from('given up'), timeoutMs: 100 });
+  await expect(asked).rejects.toThrow();
+  proxy.clear();
+  expect((await http(proxy.url, { method: 'PUT', body: Buffer.from('next') })).status).toBe(200);
+  expect(written).toEqual(['next']);
+});
+
+test('an answer is held back after the server has acted, until the client gives up', async () => {
+  proxy.rule({ fault: { kind: 'hold-answer' } });
+  const asked = http(proxy.url, { method: 'PUT', body: Buffer.from('done'), timeoutMs: 500 });
+  await expect(asked).rejects.toThrow();
+  expect(written).toEqual(['done']);
+});
+
+test('a rule can let the first ones through', async () => {
+  using rule = proxy.rule({ after: 2, times: 1, fault: { kind: 'answer', status: 503 } });
+  const statuses: number[] = [];
+  for (let i = 0; i < 4; i += 1) statuses.push((await http(proxy.url)).status);
+  expect(statuses).toEqual([200, 200, 503, 200]);
+  expect(rule.hits).toBe(1);
+});
+
 test('a server that is gone is a lost connection', async () => {
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));

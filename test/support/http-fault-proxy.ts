@@ -17,6 +17,8 @@ export type HttpFault =
   | { kind: 'flip'; atByte: number }
   /** the server gets the whole request and acts; its answer is dropped and the connection reset */
   | { kind: 'lose-answer' }
+  /** the server acts; its answer is held back until the client gives up */
+  | { kind: 'hold-answer' }
   /** so many milliseconds before the server hears of it */
   | { kind: 'delay'; ms: number };
 
@@ -24,6 +26,8 @@ export type HttpRule = {
   method?: string;
   /** tested against path and query */
   path?: RegExp;
+  /** so many are let through first, and are no hits */
+  after?: number;
   /** over after so many hits; default: until removed */
   times?: number;
   fault: HttpFault;
@@ -42,7 +46,7 @@ export class HttpFaultProxy implements AsyncDisposable {
   /** `METHOD path` of everything that came in, oldest first */
   readonly requests: string[] = [];
   readonly #target: URL;
-  readonly #rules = new Set<HttpRule & { hits: number }>();
+  readonly #rules = new Set<HttpRule & { hits: number; passed: number }>();
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
 
@@ -69,7 +73,7 @@ export class HttpFaultProxy implements AsyncDisposable {
 
   /** The first matching rule applies. Ends with the returned object's `dispose`, or after `times` hits. */
   rule(rule: HttpRule): SetHttpRule {
-    const entry = { ...rule, hits: 0 };
+    const entry = { ...rule, hits: 0, passed: 0 };
     this.#rules.add(entry);
     return {
       get hits() {
@@ -101,10 +105,12 @@ export class HttpFaultProxy implements AsyncDisposable {
         return;
       }
       if (fault?.kind === 'delay') await this.#pause(fault.ms, incoming);
+      // What its client has given up meanwhile must not reach the server after all.
+      if (incoming.socket.destroyed) return;
       await this.#forward(incoming, response, fault);
     } catch {
       // Either side went away, or the server is not there: the client learns it as a lost connection.
-      incoming.socket.destroy();
+      response.destroy();
     }
   }
 
@@ -112,6 +118,10 @@ export class HttpFaultProxy implements AsyncDisposable {
     for (const rule of this.#rules) {
       if (rule.method !== undefined && rule.method !== method) continue;
       if (rule.path !== undefined && !rule.path.test(path)) continue;
+      if (rule.passed < (rule.after ?? 0)) {
+        rule.passed += 1;
+        continue;
+      }
       rule.hits += 1;
       if (rule.times !== undefined && rule.hits >= rule.times) this.#rules.delete(rule);
       return rule.fault;
@@ -140,6 +150,10 @@ export class HttpFaultProxy implements AsyncDisposable {
     if (fault?.kind === 'lose-answer') {
       for await (const _ of answer);
       resetSocket(incoming.socket);
+      return;
+    }
+    if (fault?.kind === 'hold-answer') {
+      await once(response, 'close');
       return;
     }
     const headers = { ...answer.headers };

@@ -4,10 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { parse, stringify } from 'yaml';
 import type { ClusterName, SnapshotId } from '../../src/core/ids.ts';
 import { verifySnapshot } from '../../src/snapshots/verify.ts';
-import { type ObjectKind, parseObjectKey } from '../../src/store/layout.ts';
 import { inBucket, inSpool } from './backup-trial.ts';
 import { type BaoCluster, startCluster } from './bao-cluster.ts';
 import { FailingS3 } from './failing-s3.ts';
+import { KINDS, type Objects, orphans, sortObjects } from './held.ts';
 import type { S3Server } from './s3-connection.ts';
 import { grow } from './seed-bulk.ts';
 import { type AppOptions, openApp } from './strongroom-app.ts';
@@ -15,10 +15,9 @@ import { type RunningCli, startCli } from './strongroom-cli.ts';
 import { World, worldEnv } from './world.ts';
 
 export const CLUSTER = 'prod' as ClusterName;
-const KINDS = ['keys', 'data', 'sigs', 'manifests'] as const satisfies readonly ObjectKind[];
 const never = new AbortController().signal;
 
-export type Held = Record<ObjectKind, Set<SnapshotId>> & { uploads: string[] };
+export type Held = Objects & { uploads: string[] };
 
 export class KilledRuns implements AsyncDisposable {
   readonly cluster: BaoCluster;
@@ -89,13 +88,7 @@ export class KilledRuns implements AsyncDisposable {
   /** What is in a bucket now, by kind. Throws for an object that the layout does not know. */
   async held(name: 'a' | 'b'): Promise<Held> {
     const { objects, uploads } = await inBucket(this.server, this.buckets[name]);
-    const held: Held = { keys: new Set(), data: new Set(), sigs: new Set(), manifests: new Set(), uploads };
-    for (const key of objects) {
-      const kind = KINDS.find((candidate) => parseObjectKey(CLUSTER, candidate, key) !== null);
-      if (kind !== undefined) held[kind].add(parseObjectKey(CLUSTER, kind, key) as SnapshotId);
-      else if (!/^v1\/(?:README\.md|prod\/latest\.json)$/.test(key)) throw new Error(`a stray object ${key}`);
-    }
-    return held;
+    return { ...sortObjects(CLUSTER, objects), uploads };
   }
 
   /** A snapshot whose run ended well has proven it: {@link KilledRuns.badSights} need not open it again. */
@@ -144,10 +137,7 @@ export class KilledRuns implements AsyncDisposable {
     const [a, b] = await Promise.all([this.held('a'), this.held('b')]);
     for (const [name, held] of Object.entries({ a, b })) {
       left.push(...held.uploads.map((key) => `${name}: unfinished upload ${key}`));
-      for (const kind of KINDS) {
-        for (const id of held[kind])
-          if (!held.manifests.has(id)) left.push(`${name}: ${kind} of ${id} without manifest`);
-      }
+      left.push(...orphans(held).map((line) => `${name}: ${line}`));
     }
     for (const id of [...newIn(a.manifests, b.manifests), ...newIn(b.manifests, a.manifests)])
       left.push(`${id} is in one bucket only`);

@@ -9,11 +9,12 @@ import { baseEnv } from './process.ts';
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const RESULT = z.object({ code: z.number(), transcript: z.string() });
 
-export type Typed = { after: string; type: string };
+/** What is done when a text is on the screen: something is typed, or the program gets a signal from outside. */
+export type Typed = { after: string } & ({ type: string } | { signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP' });
 
 /** `pty.fork` gives the child a terminal of its own, echo and all. Types each answer once its question is on the screen. */
 const TERMINAL = `
-import json, os, pty, sys
+import json, os, pty, signal, sys
 spec = json.load(sys.stdin)
 pid, fd = pty.fork()
 if pid == 0:
@@ -33,7 +34,10 @@ while True:
             break
         answer = answers.pop(0)
         seen = at + len(answer["after"].encode())
-        os.write(fd, answer["type"].encode())
+        if "signal" in answer:
+            os.kill(pid, getattr(signal, answer["signal"]))
+        else:
+            os.write(fd, answer["type"].encode())
 _, status = os.waitpid(pid, 0)
 json.dump({"code": os.waitstatus_to_exitcode(status), "transcript": screen.decode("utf8", "replace")}, sys.stdout)
 `;

@@ -103,6 +103,8 @@ export async function clearTraces(
       tell(deps, traces, 'a copy of a published snapshot could not be completed', store, e, signal),
     );
     traces.completed.push(...completed);
+    // Behind a copy that is whole a directory may still hold its temporary file.
+    if (isLast) await inEach(deps, stores, traces, signal, (store) => abortUploads(deps, store, traces, signal));
     await clearFailedCopies(deps, traces, signal);
     return traces;
   }
@@ -140,23 +142,38 @@ async function clearFailedCopies(deps: SweepDeps, traces: Traces, signal: AbortS
   }
 }
 
-/** All stores at once: one that hangs must not use up the time of the others. One that has a manifest is left alone. */
 async function removeFrom(
   deps: SweepDeps,
   stores: readonly Store[],
   traces: Traces,
   signal: AbortSignal,
 ): Promise<void> {
-  const keyOf = (kind: ObjectKind): ObjectKey => objectKey(deps.cluster, kind, traces.snapshot);
+  await inEach(deps, stores, traces, signal, async (store) => {
+    // One that has a manifest is left alone.
+    if ((await store.head(objectKey(deps.cluster, 'manifests', traces.snapshot), { signal })) !== null) return;
+    await abortUploads(deps, store, traces, signal);
+    for (const kind of ORPHANS)
+      await removeObject(store, objectKey(deps.cluster, kind, traces.snapshot), traces, signal);
+  });
+}
+
+/**
+ * All stores at once: one that hangs must not use up the time of the others. Without delete rights, or under an object
+ * lock, an orphan without manifest stays: never listed, never restored.
+ */
+async function inEach(
+  deps: SweepDeps,
+  stores: readonly Store[],
+  traces: Traces,
+  signal: AbortSignal,
+  clear: (store: Store) => Promise<void>,
+): Promise<void> {
   await Promise.all(
     stores.map(async (store) => {
       try {
-        if ((await store.head(keyOf('manifests'), { signal })) !== null) return;
-        for (const kind of KINDS) await abortUploads(store, keyOf(kind), traces, signal);
-        for (const kind of ORPHANS) await removeObject(store, keyOf(kind), traces, signal);
+        await clear(store);
       } catch (e) {
-        // Without delete rights, or under an object lock, an orphan without manifest stays: never listed, never restored.
-        tell(deps, traces, 'an orphan could not be removed', store.name, e, signal);
+        tell(deps, traces, 'what a run left behind could not be removed', store.name, e, signal);
       }
     }),
   );
@@ -199,10 +216,12 @@ async function removeOldUploads(deps: SweepDeps, signal: AbortSignal): Promise<v
   }
 }
 
-async function abortUploads(store: Store, key: ObjectKey, traces: Traces, signal: AbortSignal): Promise<void> {
-  for await (const upload of store.listUnfinished(key, { signal })) {
-    await store.abortUnfinished(upload, { signal });
-    traces.removed.push(`${store.name}: unfinished upload ${upload.key}`);
+async function abortUploads({ cluster }: SweepDeps, store: Store, traces: Traces, signal: AbortSignal): Promise<void> {
+  for (const kind of KINDS) {
+    for await (const upload of store.listUnfinished(objectKey(cluster, kind, traces.snapshot), { signal })) {
+      await store.abortUnfinished(upload, { signal });
+      traces.removed.push(`${store.name}: unfinished upload ${upload.key}`);
+    }
   }
 }
 

@@ -219,7 +219,8 @@ describe.concurrent('an audit device', () => {
     const { url } = target.first;
     const config = await scene.world.config([url]);
     const token = await scene.world.write('target-token', target.rootToken);
-    const args = ['--timeout', '8s', '--target-token', `file:${token}`];
+    // The server seals itself 5 s after it took the snapshot, on a quiet machine.
+    const args = ['--timeout', '25s', '--target-token', `file:${token}`];
 
     const start = performance.now();
     const result = await restoreByCli(config, ...args);

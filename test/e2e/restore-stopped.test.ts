@@ -98,8 +98,10 @@ describe.concurrent('a signal', () => {
     await wire.set({ kind: 'throttle', bytesPerSecond: 100_000, direction: 'up' });
     const keeping = watch(site);
     await keeping.says(/^upload bucket: /m);
-    const held = await inBucket(server, site.bucket);
-    expect(held.uploads).toHaveLength(1);
+    await keeping.reaches('it is half uploaded', async () => {
+      const { uploads } = await inBucket(server, site.bucket);
+      return uploads.length === 1;
+    });
     await untouched(await keeping.stop('SIGTERM'), 'SIGTERM');
 
     await gate.set({ kind: 'throttle', bytesPerSecond: 100_000, direction: 'up' });

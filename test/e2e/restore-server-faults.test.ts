@@ -203,7 +203,7 @@ describe.concurrent('an audit device', () => {
     expect([await scene.canary(), await installsOn(node)]).toEqual(['of the snapshot', 1]);
   });
 
-  it('of the snapshot that the target cannot open keeps it sealed: said in time, and gone on with once it opens', async ({
+  it('of the snapshot that the target cannot open keeps it out of service: said in time, and gone on with once it opens', async ({
     expect,
   }) => {
     await using files = await World.create({ destinations: {} });
@@ -219,8 +219,7 @@ describe.concurrent('an audit device', () => {
     const { url } = target.first;
     const config = await scene.world.config([url]);
     const token = await scene.world.write('target-token', target.rootToken);
-    // The server seals itself 5 s after it took the snapshot, on a quiet machine.
-    const args = ['--timeout', '25s', '--target-token', `file:${token}`];
+    const args = ['--timeout', '15s', '--target-token', `file:${token}`];
 
     const start = performance.now();
     const result = await restoreByCli(config, ...args);
@@ -228,10 +227,11 @@ describe.concurrent('an audit device', () => {
     expect(result).toMatchObject({ code: 20, stdout: '' });
     const failed = failureOf(result);
     expect(failed.code).toBe('E_INSTALL_UNKNOWN');
-    expect(failed.message).toMatch(new RegExp(`after the install: ${url} sealed; prod is sealed: ${url}$`));
+    // It seals itself, opens itself with its seal, and tries in vain to become active, again and again.
+    expect(failed.message).toMatch(new RegExp(`after the install: ${url} (?:sealed|standby); .+`));
     expect(failed.hint).toContain('"failed to setup audit table": no audit device of the snapshot can be opened there');
     expect(await target.first.log()).toContain('failed to setup audit table');
-    expect(await sealStatus(target.first)).toMatchObject({ sealed: true });
+    expect(await valueAt(target.first, scene.cluster.rootToken, 'kv/canary')).not.toBe('of the snapshot');
 
     await rm(folder);
     await mkdir(folder);

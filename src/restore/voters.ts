@@ -18,8 +18,24 @@ export type VoterProof = {
   problem: string | null;
 };
 
+type Answer = {
+  proof: VoterProof;
+  /** not proven, and asking again may show otherwise */
+  mayHeal: boolean;
+  /** it serves an older state than the active node */
+  isBehind: boolean;
+};
+
 /** A standby replays what the active node has written, and reconnects to it: seconds. Vault says 307 and 474 meanwhile. */
 const CATCH_UP_MS = 30_000;
+
+/**
+ * Seen on OpenBao 2.7.2: a leader that loses its quorum during an install has the snapshot behind a gap in its log. The
+ * next leader looks for a common entry one by one, each ten seconds after the last one: hours, and another install does not help.
+ */
+const CANNOT_FOLLOW =
+  'where its log says "failed to get log entry", it led when a quorum was lost and cannot follow any more: ' +
+  'remove it from the raft configuration (operator raft remove-peer), empty its storage, and let it join again';
 
 /**
  * Asks every configured node that belongs to the cluster until all are proven or the time is over. A node in `notRestarted` is not proven, whatever it
@@ -38,19 +54,21 @@ export async function proveVoters(
     const { nodes } = await deps.restored.survey(signal);
     // An empty node that waits to join is no part of the cluster yet.
     const members = nodes.filter(({ state }) => state !== 'uninitialised');
-    const proofs = await Promise.all(
-      members.map(async (view) => {
-        const proof = await proveNode(deps, view, { active, index, mounts }, signal);
+    const answers = await Promise.all(
+      members.map(async (view): Promise<Answer> => {
+        const answer = await proveNode(deps, view, { active, index, mounts }, signal);
         const need = notRestarted.find(({ url }) => url === view.url);
-        if (need === undefined) return proof;
-        return { ...proof, proven: false, problem: `not seen to restart since the install: ${need.why}` };
+        if (need === undefined || answer.isBehind) return answer;
+        const problem = `not seen to restart since the install: ${need.why}`;
+        return { proof: { ...answer.proof, proven: false, problem }, mayHeal: false, isBehind: false };
       }),
     );
-    const canImprove = proofs.some(
-      ({ node, proven, state }) =>
-        !proven && state !== 'sealed' && state !== 'unreachable' && !notRestarted.some(({ url }) => url === node),
-    );
-    if (!canImprove || performance.now() >= deadline) return proofs;
+    if (!answers.some(({ mayHeal }) => mayHeal) || performance.now() >= deadline) {
+      return answers.map(({ proof, isBehind }) =>
+        isBehind ? { ...proof, problem: `${proof.problem ?? ''}; ${CANNOT_FOLLOW}` } : proof,
+      );
+    }
+    const proofs = answers.map(({ proof }) => proof);
     deps.onProgress({ stage: 'voters', message: proofs.flatMap(({ problem }) => problem ?? []).join('; ') });
     await pause(signal);
   }
@@ -61,7 +79,7 @@ async function proveNode(
   view: NodeView,
   expect: { active: ActiveNode; index: number | null; mounts: string | null },
   signal: AbortSignal,
-): Promise<VoterProof> {
+): Promise<Answer> {
   const proof: VoterProof = {
     node: view.url,
     state: view.state,
@@ -71,13 +89,17 @@ async function proveNode(
     proven: false,
     problem: null,
   };
-  const because = (problem: string): VoterProof => ({ ...proof, problem });
+  const because = (problem: string): Answer => {
+    const mayHeal = view.state !== 'sealed' && view.state !== 'unreachable';
+    return { proof: { ...proof, problem }, mayHeal, isBehind: false };
+  };
   if (view.state !== 'active' && view.state !== 'standby') return because(`it is ${view.state}`);
   const { clusterId } = expect.active.view;
   if (view.clusterId !== clusterId)
     return because(`its cluster id is ${view.clusterId ?? 'unknown'}, not ${clusterId}`);
   if (expect.index !== null && (view.raftAppliedIndex ?? 0) < expect.index) {
-    return because(`it has applied index ${view.raftAppliedIndex ?? 'unknown'} of ${expect.index}`);
+    const problem = `it has applied index ${view.raftAppliedIndex ?? 'unknown'} of ${expect.index}`;
+    return { ...because(problem), isBehind: true };
   }
   const node = new ActiveNode(view, deps.restored.node(view.url), deps.restored.session);
   try {
@@ -91,7 +113,7 @@ async function proveNode(
     return because(`a read through it fails: ${e.message}`);
   }
   if (proof.mountsAgree === false) return because('its mount table is not that of the active node');
-  return { ...proof, proven: true };
+  return { proof: { ...proof, proven: true }, mayHeal: false, isBehind: false };
 }
 
 /** Path, type and id of every mount, as one text to compare; null = not readable with this login. */

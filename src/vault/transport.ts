@@ -6,6 +6,7 @@ import type { Bytes } from '../core/flow.ts';
 import type { Log } from '../core/log.ts';
 import { Secret } from '../core/secret.ts';
 import { Connection, Reach } from './connection.ts';
+import { type DownloadBody, download } from './download.ts';
 import { networkCode, networkError, silentNode, type UnreachableReason, unreachedNode } from './network-errors.ts';
 import type { Answer } from './status-errors.ts';
 import { certificateEnd, type TlsOptions, tlsConnect } from './tls.ts';
@@ -57,7 +58,7 @@ export type StreamRequest = {
   idleMs: number;
 };
 
-export type StreamAnswer = { status: number; headers: Readonly<Record<string, string>>; body: Readable };
+export type StreamAnswer = { status: number; headers: Readonly<Record<string, string>>; body: DownloadBody };
 
 /** The origin of a node's URL in one spelling. Throws E_CONFIG_INVALID for what is not a bare http(s) origin. */
 export function nodeOrigin(url: string): string {
@@ -165,20 +166,17 @@ export class NodeTransport implements AsyncDisposable {
    */
   async stream(request: StreamRequest): Promise<StreamAnswer> {
     const { on } = request;
-    const response = await on.client.request({
+    const options = {
       method: request.method as Dispatcher.HttpMethod,
       path: `/v1/${request.path}`,
       headers: { ...baseHeaders(request.token), ...request.headers },
-      body:
-        request.body === undefined
-          ? null
-          : Readable.from(this.#onSame(request.body, on), { objectMode: true, highWaterMark: 1 }),
-      signal: request.signal,
       headersTimeout: request.headersMs,
       bodyTimeout: request.idleMs,
-    });
-    // Destroying an unread body emits the abort as 'error'; without a listener that would end the process.
-    response.body.on('error', () => undefined);
+    };
+    const response =
+      request.body === undefined
+        ? await download(on.client, options, request.signal)
+        : await upload(on.client, options, this.#onSame(request.body, on), request.signal);
     if (!on.isSame()) {
       response.body.destroy();
       throw this.#otherPeer();
@@ -242,6 +240,19 @@ export class NodeTransport implements AsyncDisposable {
       cause: e,
     });
   }
+}
+
+async function upload(
+  client: Client,
+  options: Dispatcher.DispatchOptions,
+  body: Bytes,
+  signal: AbortSignal,
+): Promise<Dispatcher.ResponseData> {
+  const sent = Readable.from(body, { objectMode: true, highWaterMark: 1 });
+  const response = await client.request({ ...options, body: sent, signal });
+  // Destroying an unread body emits the abort as 'error'; without a listener that would end the process.
+  response.body.on('error', () => undefined);
+  return response;
 }
 
 function baseHeaders(token: Secret | undefined): Record<string, string> {

@@ -30,11 +30,12 @@ type Answer = {
 const CATCH_UP_MS = 30_000;
 
 /**
- * Seen on OpenBao 2.7.2: a leader that loses its quorum during an install has the snapshot behind a gap in its log. The
- * next leader looks for a common entry one by one, each ten seconds after the last one: hours, and another install does not help.
+ * Seen on OpenBao 2.7.2, for a minute: a leader that loses its quorum during an install has the snapshot behind a gap in its
+ * log. The next leader looks for a common entry one by one, in the end each ten seconds after the last one, and another
+ * install changes nothing of it. With thousands of entries in the log that would be hours (computed, not waited for).
  */
 const CANNOT_FOLLOW =
-  'where its log says "failed to get log entry", it led when a quorum was lost and cannot follow any more: ' +
+  'where its log says "failed to get log entry", it led when a quorum was lost and may not catch up for hours: ' +
   'remove it from the raft configuration (operator raft remove-peer), empty its storage, and let it join again';
 
 /**

@@ -7,7 +7,7 @@ import type { Opener } from './open.ts';
 import type { RestartNeed, RestoreDeps } from './options.ts';
 import { describeNodes, pause } from './settle.ts';
 
-/** A process that a supervisor restarts is away for a second or more. */
+/** Also keeps a connection to every node, whose end tells of a process that is back before the next look. */
 const WATCH_MS = 200;
 
 /** Nodes that were seen without the state of before in their memory. */
@@ -15,11 +15,13 @@ export class Reloads {
   readonly #seen = new Set<string>();
 
   note({ nodes }: ClusterView): void {
-    for (const { url, state, error } of nodes) {
-      // A certificate that is not trusted says nothing about the process behind it.
-      const isGone = state === 'unreachable' && error?.code !== 'E_VAULT_TLS';
-      if (isGone || state === 'sealed') this.#seen.add(url);
-    }
+    for (const node of nodes) this.noteNode(node);
+  }
+
+  noteNode({ url, state, error }: NodeView): void {
+    // A certificate that is not trusted says nothing about the process behind it.
+    const isGone = state === 'unreachable' && error?.code !== 'E_VAULT_TLS';
+    if (isGone || state === 'sealed') this.#seen.add(url);
   }
 
   has(url: string): boolean {
@@ -51,6 +53,8 @@ export function restartsNeeded(
   ];
 }
 
+type Waiting = { opener: Opener; reloads: Reloads; waitMs: number };
+
 /**
  * Waits until every node of `needs` was seen down and is unsealed again; sealed Shamir nodes are opened when there are shares.
  * Resolves with those that were not restarted in time.
@@ -58,13 +62,37 @@ export function restartsNeeded(
 export async function awaitRestarts(
   deps: RestoreDeps,
   needs: readonly RestartNeed[],
-  { opener, reloads, waitMs }: { opener: Opener; reloads: Reloads; waitMs: number },
+  waiting: Waiting,
   signal: AbortSignal,
 ): Promise<RestartNeed[]> {
-  const isShamir = (node: NodeView): boolean => node.sealType === 'shamir';
-  let open = needs.filter(({ url }) => !reloads.has(url));
+  const { reloads, waitMs } = waiting;
+  const open = needs.filter(({ url }) => !reloads.has(url));
   if (open.length === 0 || waitMs === 0) return open;
-  deps.askRestart(open);
+  // The first look opens the connections whose end is watched for.
+  await deps.restored.survey(signal);
+  const isOver = new AbortController();
+  const until = AbortSignal.any([signal, isOver.signal]);
+  const note = (view: NodeView): void => reloads.noteNode(view);
+  const watches = Promise.all(open.map(({ url }) => deps.restored.watch(url, note, until)));
+  watches.catch(() => undefined);
+  try {
+    deps.askRestart(open);
+    await allBack(deps, needs, waiting, signal);
+  } finally {
+    isOver.abort();
+    await watches;
+  }
+  return needs.filter(({ url }) => !reloads.has(url));
+}
+
+async function allBack(
+  deps: RestoreDeps,
+  needs: readonly RestartNeed[],
+  { opener, reloads, waitMs }: Waiting,
+  signal: AbortSignal,
+): Promise<void> {
+  const isShamir = (node: NodeView): boolean => node.sealType === 'shamir';
+  let open = needs;
   let deadline = performance.now() + waitMs;
   while (open.length > 0 && performance.now() < deadline) {
     await pause(signal, WATCH_MS);
@@ -79,5 +107,4 @@ export async function awaitRestarts(
     open = needs.filter(({ url }) => !(reloads.has(url) && back.has(url)));
     deps.onProgress({ stage: 'restarts', message: `waiting for ${open.length} restart(s): ${describeNodes(view)}` });
   }
-  return open.filter(({ url }) => !reloads.has(url));
 }

@@ -1,4 +1,5 @@
 /** A cluster as a whole: its nodes, the active one among them, its members. */
+import { once } from 'node:events';
 import { isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { ActiveNode } from './active-node.ts';
@@ -93,6 +94,24 @@ export class VaultCluster implements AsyncDisposable {
     const warnings = warningsOf(nodes);
     this.#warn(warnings);
     return { name: this.name, nodes, warnings };
+  }
+
+  /**
+   * Looks at one node whenever a connection to it ends, until `signal` aborts: between two looks at the cluster a
+   * supervisor may have started the process anew. Never sees the end of a connection that nobody opened.
+   */
+  async watch(url: string, onView: (view: NodeView) => void, signal: AbortSignal): Promise<void> {
+    const client = this.node(url);
+    const aborted = once(signal, 'abort');
+    while (!signal.aborted) {
+      await Promise.race([client.transport.disconnected(), aborted]);
+      if (signal.aborted) return;
+      try {
+        onView(await viewNode(client, this.#probeMs, signal));
+      } catch (e) {
+        if (!signal.aborted) throw e;
+      }
+    }
   }
 
   /**

@@ -5,6 +5,7 @@ import type { Client, Dispatcher } from 'undici';
 export class Reach {
   #open = 0;
   #lostAt = Number.NEGATIVE_INFINITY;
+  #onLost = Promise.withResolvers<void>();
 
   constructor(dispatcher: Dispatcher) {
     dispatcher.on('connect', () => {
@@ -13,7 +14,14 @@ export class Reach {
     dispatcher.on('disconnect', () => {
       this.#open -= 1;
       this.#lostAt = performance.now();
+      this.#onLost.resolve();
+      this.#onLost = Promise.withResolvers<void>();
     });
+  }
+
+  /** Resolves when the next connection ends, from whichever side. */
+  async lost(): Promise<void> {
+    await this.#onLost.promise;
   }
 
   /** Was a connection open (TLS included) at any time from `began`, a performance.now(), until now? */

@@ -115,6 +115,11 @@ export class NodeTransport implements AsyncDisposable {
     return new Connection(new Client(this.origin, this.#clientOptions));
   }
 
+  /** Resolves when the next of its connections ends: a process that dies takes them along at once. */
+  async disconnected(): Promise<void> {
+    await this.#reach.lost();
+  }
+
   get isTls(): boolean {
     return this.origin.startsWith('https:');
   }

@@ -124,7 +124,7 @@ describe.concurrent('three nodes that are restored in place', () => {
     });
     const seen = await running.finished;
     await person.done;
-    expect([seen.code, seen.stderr.includes('"error"')]).toEqual([0, false]);
+    expect([seen.code, seen.stderr.includes('"error"')], seen.stderr).toEqual([0, false]);
     expect(person.restarted.toSorted()).toEqual(urls.toSorted());
     const proven = votersOf(seen);
     expect(proven).toMatchObject({ complete: true, plan: null });
@@ -192,7 +192,7 @@ describe.concurrent('three nodes of a fresh cluster', () => {
     const args = restoreArgs(config, '--target-token', `file:${token}`, '--wait-for-restarts', '2m');
     const result = await startCli(args, { env: NO_S3, onStderr: person.onStderr }).finished;
     await person.done;
-    expect([result.code, result.stderr.includes('"error"')]).toEqual([0, false]);
+    expect([result.code, result.stderr.includes('"error"')], result.stderr).toEqual([0, false]);
     expect(person.restarted).toHaveLength(3);
     expect(person.restarted.at(-1)).toBe(active.url);
     expect(votersOf(result)).toMatchObject({ complete: true, plan: { force: true, isForeign: true } });

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { certificate, duration, list, origin, path, percent, rule, secret, text, word } from './fields.ts';
 import { encryptionOverride, kmsKey } from './keys.ts';
+import { schedule } from './schedule.ts';
 
 const mount = (name: string) => word().prefault(name).describe('path of the auth method, without auth/');
 const role = () => word().describe('role to log in as');
@@ -136,6 +137,9 @@ export const cluster = z
       .describe('after the upload: compare the checksums of the store, or read everything back and hash it'),
     encryption: encryptionOverride.exactOptional().describe('replaces options of the top-level block for this cluster'),
     backup: backup.prefault({}).describe('limits of a backup'),
+    schedule: schedule
+      .exactOptional()
+      .describe('when the jobs run that strongroom worker starts; without it none does'),
   })
   .check(
     rule(['nodes', 'kubernetes'], (value, report) => {

@@ -1,5 +1,6 @@
+import type { Job } from '../src/run/job.ts';
 import { backupJob } from './backup.ts';
-import type { Job } from './job.ts';
+import { verifyJob } from './verify.ts';
 
 /** Every job there is. */
-export const jobs: readonly Job[] = [backupJob];
+export const jobs: readonly Job[] = [backupJob, verifyJob];

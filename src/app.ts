@@ -3,6 +3,7 @@ import type { KMSClient } from '@aws-sdk/client-kms';
 import type { S3Client, StorageClass } from '@aws-sdk/client-s3';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
+import { Records } from './catalogue/records.ts';
 import { type ClusterConfig, clusterConfig, readRecipients } from './config/cluster-config.ts';
 import type { Config } from './config/load.ts';
 import type { AuthConfig, DestinationConfig, KmsKeyConfig } from './config/schema.ts';
@@ -126,6 +127,14 @@ export class App implements AsyncDisposable {
       log: this.log,
       onProgress: this.#onProgress,
     };
+  }
+
+  /** The records of one cluster: what ran, what was proven, what is held. */
+  async records(name: string, signal: AbortSignal): Promise<Records> {
+    const cluster = clusterConfig(this.config, name);
+    const stores = (await this.#destinations(cluster, signal)).map(({ store }) => store);
+    const signer = await this.#signer(signal);
+    return new Records({ cluster: cluster.name, stores, trusted: await this.#trusted(signal), signer });
   }
 
   /** Catalogue, stores and keys of one cluster, for commands that do not talk to it. */
@@ -280,10 +289,15 @@ export class App implements AsyncDisposable {
   }
 
   async #catalogue(cluster: ClusterConfig, destinations: Destination[], signal: AbortSignal): Promise<Catalogue> {
+    const stores = destinations.map(({ store }) => store);
+    return new Catalogue({ cluster: cluster.name, stores, trusted: await this.#trusted(signal) });
+  }
+
+  /** Public keys whose signatures count: those of the config, or that of our own signer. */
+  async #trusted(signal: AbortSignal): Promise<string[]> {
     const configured = await Promise.all(this.config.signing.trusted.map((ref) => ref.resolve(signal)));
     const own = configured.length > 0 ? null : await this.#signer(signal);
-    const trusted = own === null ? configured : [await own.publicKeyPem(signal)];
-    return new Catalogue({ cluster: cluster.name, stores: destinations.map(({ store }) => store), trusted });
+    return own === null ? configured : [await own.publicKeyPem(signal)];
   }
 
   async #identities(cluster: ClusterConfig, signal: AbortSignal): Promise<Secret<string>[]> {

@@ -48,7 +48,7 @@ const CLEANUP_MS = 20_000;
 export async function backup(deps: BackupDeps, options: BackupOptions, signal: AbortSignal): Promise<BackupResult> {
   const start = performance.now();
   const now = deps.clock.now();
-  const run = newRunId(now);
+  const run = options.run ?? newRunId(now);
   const folder = runFolder(deps.spool.directory, deps.cluster);
   await using _lock = await takeLock(join(folder, 'lock'), run, now);
   const killed = await sweepAfterCrash(deps, folder, signal);

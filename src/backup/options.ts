@@ -1,7 +1,7 @@
 /** What a backup needs from whoever runs it. `app.ts` makes it from the config; tests make it by hand. */
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
-import type { ClusterName } from '../core/ids.ts';
+import type { ClusterName, RunId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
 import type { Clock } from '../core/units.ts';
@@ -67,4 +67,6 @@ export type BackupOptions = {
   purpose: Manifest['purpose'];
   /** accept an index, cluster id, size or record count that does not continue the last good snapshot */
   newLineage: boolean;
+  /** the run that this is the work of; default: a new one */
+  run?: RunId;
 };

@@ -17,7 +17,9 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
   const { App } = await import('../../app.ts');
   const progress = this.progress();
   await using app = new App(config, { onProgress: progress.onProgress });
-  const outcome = await job.run(app, name, this.signal).finally(() => progress[Symbol.dispose]());
+  const { runJob } = await import('../../run/run-job.ts');
+  const request = { door: 'command', dueAt: null } as const;
+  const outcome = await runJob(job, app, name, request, this.signal).finally(() => progress[Symbol.dispose]());
   this.output.result(outcome.result, () => outcome.summary.join('\n'));
   if (outcome.missing.length > 0) throw partly(outcome.missing);
 };

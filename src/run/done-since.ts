@@ -1,0 +1,53 @@
+/** Was the work of a due time done? The destinations know, whoever did it, and whatever became of the queue. */
+import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { RunRecord } from '../catalogue/record-types.ts';
+import type { Records } from '../catalogue/records.ts';
+import { isError } from '../core/errors.ts';
+import { type SnapshotId, snapshotTime } from '../core/ids.ts';
+import type { JobName } from './job.ts';
+
+export type Attempt = {
+  /** `failed`: it was tried for this due time, and said why; it is not missed, and not done */
+  outcome: RunRecord['outcome'];
+  run: string;
+  /** when it began */
+  at: Date;
+};
+
+/**
+ * The run of `job` that began at `since` or later, a good one before a failed one; null = nobody has even tried. A backup
+ * counts by its manifest, also where its run record was never written: the process may have died in between.
+ * Rejects when no destination answers.
+ */
+export async function attemptSince(
+  { catalogue, records }: { catalogue: Catalogue; records: Records },
+  job: JobName,
+  since: Date,
+  signal: AbortSignal,
+): Promise<Attempt | null> {
+  if (job === 'backup') {
+    const { newest } = await catalogue.latest(signal);
+    const at = newest === null ? null : snapshotTime(newest.manifest.snapshot as SnapshotId);
+    if (newest !== null && at !== null && at >= since) return { outcome: 'done', run: newest.manifest.run, at };
+  }
+  const { names } = await records.runs(since, signal);
+  let failed: Attempt | null = null;
+  for (const name of names.toReversed()) {
+    if (name.job !== job) continue;
+    let record: RunRecord;
+    try {
+      record = await records.readRun(name, signal);
+    } catch (e) {
+      signal.throwIfAborted();
+      // A record that cannot be believed is none.
+      if (!isError(e)) throw e;
+      continue;
+    }
+    const at = new Date(record.startedAt);
+    if (at < since) break;
+    const attempt = { outcome: record.outcome, run: record.run, at };
+    if (record.outcome !== 'failed') return attempt;
+    failed ??= attempt;
+  }
+  return failed;
+}

@@ -1,0 +1,92 @@
+/** One run of one job, whichever door it came through: the work, and a signed record of how it ended. */
+import { hostname } from 'node:os';
+import type { App } from '../app.ts';
+import type { RunRecord } from '../catalogue/record-types.ts';
+import { isError } from '../core/errors.ts';
+import { type ClusterName, newRunId, type RunId } from '../core/ids.ts';
+import { systemClock } from '../core/units.ts';
+import { TOOL_VERSION } from '../version.ts';
+import type { Job, JobOutcome, Request } from './job.ts';
+
+/** A run that was stopped still says so: for so long, in milliseconds. */
+const LAST_WORDS_MS = 5_000;
+
+export type Ran = JobOutcome & {
+  run: RunId;
+  /** destinations that hold the record of this run; empty = nobody will know of it from there */
+  recordedIn: readonly string[];
+};
+
+/**
+ * Runs `job` and records how it ended. Rejects with what the job rejects with; that is recorded too, but for E_LOCKED:
+ * then another run is at work, and it will speak for itself. A record that cannot be written is logged: it changes
+ * nothing of what was done, and is no reason to call it failed.
+ */
+export async function runJob(
+  job: Job,
+  app: App,
+  cluster: ClusterName,
+  request: Request,
+  signal: AbortSignal,
+): Promise<Ran> {
+  const startedAt = systemClock.now();
+  const run = newRunId(startedAt);
+  const began = performance.now();
+  const known = {
+    schema: '1',
+    cluster,
+    run,
+    job: job.name,
+    door: request.door,
+    dueAt: request.dueAt?.toISOString() ?? null,
+    startedAt: startedAt.toISOString(),
+    host: hostname(),
+    tool: TOOL_VERSION,
+  } as const;
+  try {
+    const outcome = await job.run(app, cluster, run, signal);
+    const recordedIn = await record(app, cluster, {
+      ...known,
+      endedAt: systemClock.now().toISOString(),
+      outcome: outcome.missing.length === 0 ? 'done' : 'partly',
+      error: null,
+      missing: [...outcome.missing],
+      snapshot: outcome.snapshot ?? null,
+      timings: { total: performance.now() - began, ...outcome.timings },
+    });
+    return { ...outcome, run, recordedIn };
+  } catch (e) {
+    if (!isError(e, 'E_LOCKED')) {
+      await record(app, cluster, {
+        ...known,
+        endedAt: systemClock.now().toISOString(),
+        outcome: 'failed',
+        error: failureOf(e),
+        missing: [],
+        snapshot: null,
+        timings: { total: performance.now() - began },
+      });
+    }
+    throw e;
+  }
+}
+
+function failureOf(e: unknown): RunRecord['error'] {
+  if (!isError(e)) return { code: 'E_BUG', message: e instanceof Error ? e.message : String(e) };
+  return { code: e.code, message: e.message, ...(e.hint === undefined ? {} : { hint: e.hint }) };
+}
+
+async function record(app: App, cluster: ClusterName, record: RunRecord): Promise<readonly string[]> {
+  try {
+    const records = await app.records(cluster, AbortSignal.timeout(LAST_WORDS_MS));
+    const { stored, failures } = await records.writeRun(record, AbortSignal.timeout(LAST_WORDS_MS));
+    for (const { store, error } of failures) {
+      app.log.warn({ cluster, store, run: record.run, err: error.toJSON() }, 'the record of a run was not stored');
+    }
+    return stored;
+  } catch (e) {
+    const err = isError(e) ? e.toJSON() : String(e);
+    app.log.error({ cluster, run: record.run, job: record.job, err }, 'the record of a run was stored nowhere');
+    return [];
+  }
+}

@@ -6,6 +6,9 @@ import { isError } from '../core/errors.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { JobName } from './job.ts';
 
+/** What the destinations hold of one cluster. */
+export type Sources = { catalogue: Catalogue; records: Records };
+
 export type Attempt = {
   /** `failed`: it was tried for this due time, and said why; it is not missed, and not done */
   outcome: RunRecord['outcome'];
@@ -20,7 +23,7 @@ export type Attempt = {
  * Rejects when no destination answers.
  */
 export async function attemptSince(
-  { catalogue, records }: { catalogue: Catalogue; records: Records },
+  { catalogue, records }: Sources,
   job: JobName,
   since: Date,
   signal: AbortSignal,

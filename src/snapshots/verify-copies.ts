@@ -4,7 +4,7 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { type Clock, formatBytes } from '../core/units.ts';
-import { copiesByNeed, type CopyToProve, proofTime } from './choose-copies.ts';
+import { type CopyToProve, copiesByNeed, proofTime } from './choose-copies.ts';
 import { type CopyVerdict, type VerifyDeps, verifySnapshot } from './verify.ts';
 
 export type VerifyCopiesDeps = VerifyDeps & { records: Records; clock: Clock; log: Log };
@@ -143,4 +143,3 @@ export function summariseVerify({ verified, left, bytes, budgetBytes }: VerifyCo
     `  read            ${formatBytes(bytes)} of ${formatBytes(budgetBytes)} a day; ${left} copies left for another day`,
   ];
 }
-

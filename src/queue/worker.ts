@@ -2,8 +2,7 @@
  * Takes jobs from the queues and runs them; keeps the queues' schedules as the config says. Redis may lose everything at
  * any time: what should run is in the config, what was done is in the destinations, and both are looked at again and again.
  */
-import { Queue, type Job as QueuedJob, UnrecoverableError, Worker } from 'bullmq';
-import type { Cluster, Redis } from 'ioredis';
+import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError, Worker } from 'bullmq';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { Clock } from '../core/units.ts';
@@ -22,10 +21,8 @@ export type Work = {
 };
 
 export type WorkerDeps = {
-  /** one connection of its own for each call; the worker closes them */
-  connect(role: 'producer' | 'worker'): Redis | Cluster;
-  /** key prefix in Redis */
-  prefix: string;
+  /** connection and prefix for asking, which fails soon without Redis, and for waiting, which never does; both stay the caller's */
+  redis: Readonly<Record<'producer' | 'worker', QueueBaseOptions>>;
   /** runs at the same time, by queue */
   concurrency: Readonly<Record<QueueName, number>>;
   /** does the work; rejects with a StrongroomError, whose `retryable` decides whether it is tried again */
@@ -52,7 +49,6 @@ export class QueueWorker {
   readonly #deps: WorkerDeps;
   readonly #queues: Readonly<Record<QueueName, Queue<JobData, JobReturn>>>;
   readonly #workers: readonly Worker<JobData, JobReturn>[];
-  readonly #connections: (Redis | Cluster)[] = [];
   #wanted: ReadonlyMap<string, ScheduledJob> = new Map();
 
   constructor(deps: WorkerDeps) {
@@ -62,9 +58,8 @@ export class QueueWorker {
         this.#nextMillis(millis, opts, name),
       backoffStrategy: (made: number) => backoffMs(made),
     };
-    const common = { prefix: deps.prefix, settings };
     const queue = (name: QueueName): Queue<JobData, JobReturn> =>
-      this.#watched(new Queue<JobData, JobReturn>(name, { ...common, connection: this.#connect('producer') }));
+      this.#watched(new Queue<JobData, JobReturn>(name, { ...deps.redis.producer, settings }));
     this.#queues = { backup: queue('backup'), upkeep: queue('upkeep') };
     this.#workers = QUEUES.map((name) => {
       // BullMQ hands a signal only to functions that declare all three parameters.
@@ -74,8 +69,8 @@ export class QueueWorker {
         signal?: AbortSignal,
       ): Promise<JobReturn> => this.#process(job, signal ?? AbortSignal.abort());
       const worker = new Worker<JobData, JobReturn>(name, processor, {
-        ...common,
-        connection: this.#connect('worker'),
+        ...deps.redis.worker,
+        settings,
         concurrency: deps.concurrency[name],
         autorun: false,
         lockDuration: LOCK_MS,
@@ -172,7 +167,6 @@ export class QueueWorker {
     } finally {
       clearTimeout(timer);
       await Promise.allSettled(QUEUES.map((name) => this.#queues[name].close()));
-      for (const connection of this.#connections) connection.disconnect();
     }
   }
 
@@ -223,12 +217,6 @@ export class QueueWorker {
       dueAt = dueAtOrBefore(job.schedule, new Date(startsAt));
     }
     return { cluster: job.cluster, job: job.job, dueAt, isCatchUp };
-  }
-
-  #connect(role: 'producer' | 'worker'): Redis | Cluster {
-    const connection = this.#deps.connect(role);
-    this.#connections.push(connection);
-    return connection;
   }
 
   #watched<T extends { on(event: 'error', listener: (error: Error) => void): unknown }>(emitter: T): T {

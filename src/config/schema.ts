@@ -4,6 +4,7 @@ import { cluster } from './clusters.ts';
 import { destination } from './destinations.ts';
 import { NAME, path, size } from './fields.ts';
 import { encryption, type kmsKey, signing } from './keys.ts';
+import { queue } from './queue.ts';
 
 const spool = z.strictObject({
   directory: path()
@@ -36,6 +37,9 @@ export const configSchema = z.strictObject({
   encryption: encryption.prefault({}).describe('who can open a snapshot'),
   signing: signing.describe('who vouches for a snapshot'),
   clusters: named('cluster', cluster).describe('the clusters, by name'),
+  queue: queue
+    .exactOptional()
+    .describe('the Redis that `strongroom worker` takes its jobs from; nothing else needs it'),
 });
 
 /** What the schema makes of a file; see load.ts for {@link Config}. */

@@ -135,6 +135,26 @@ export const CODES = {
     meaning: 'the clocks of this machine and of the destination differ too much',
   },
   E_STORE_RESPONSE: { exit: 14, http: 502, retryable: true, meaning: 'an answer no store should give' },
+
+  E_QUEUE_UNREACHABLE: {
+    exit: 14,
+    http: 502,
+    retryable: true,
+    meaning: "the queue's Redis does not answer, or takes no writes now",
+  },
+  E_QUEUE_DENIED: {
+    exit: 12,
+    http: 403,
+    retryable: false,
+    meaning: "the queue's Redis refuses the user, the password or a command",
+  },
+  E_QUEUE_TLS: { exit: 14, http: 502, retryable: false, meaning: "the TLS handshake with the queue's Redis fails" },
+  E_QUEUE_CONFIG: {
+    exit: 15,
+    http: 400,
+    retryable: false,
+    meaning: "the queue's Redis is not set up as the queue needs it, or is another one than configured",
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof CODES;

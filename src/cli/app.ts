@@ -26,6 +26,7 @@ import {
   snapshotsVerify,
 } from './definitions/snapshots.ts';
 import { version } from './definitions/version.ts';
+import { worker } from './definitions/worker.ts';
 import type { Host, Mode } from './host.ts';
 
 const routes = buildRouteMap({
@@ -58,6 +59,7 @@ const routes = buildRouteMap({
       },
       docs: { brief: 'The config file' },
     }),
+    worker: command(worker, () => import('./commands/worker.ts')),
     version: command(version, () => import('./commands/version.ts')),
   },
   docs: {

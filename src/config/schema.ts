@@ -6,6 +6,8 @@ import { NAME, path, size } from './fields.ts';
 import { encryption, type kmsKey, signing } from './keys.ts';
 import { queue } from './queue.ts';
 
+import { worker } from './worker.ts';
+
 const spool = z.strictObject({
   directory: path()
     .exactOptional()
@@ -36,6 +38,7 @@ export const configSchema = z.strictObject({
   destinations: named('destination', destination).describe('where backups are stored, by name'),
   encryption: encryption.prefault({}).describe('who can open a snapshot'),
   signing: signing.describe('who vouches for a snapshot'),
+  worker: worker.prefault({}).describe('strongroom worker: how much at once, and how it ends'),
   clusters: named('cluster', cluster).describe('the clusters, by name'),
   queue: queue
     .exactOptional()

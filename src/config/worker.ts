@@ -1,0 +1,11 @@
+/** The part of the schema about the worker itself: how much at once, how it ends. */
+import { z } from 'zod';
+import { duration } from './fields.ts';
+
+export const worker = z.strictObject({
+  backups: z.int().min(1).max(64).prefault(4).describe('backups at the same time, in one worker'),
+  upkeep: z.int().min(1).max(64).prefault(2).describe('verify, replicate, prune and report at the same time'),
+  grace: duration()
+    .prefault('25s')
+    .describe('after SIGTERM runs may go on for so long; then they are broken off, with nothing half-published'),
+});

@@ -1,0 +1,135 @@
+/** `strongroom worker`: from the start to the end of the process. */
+import type { Config } from '../config/load.ts';
+import { queueConfig } from '../config/queue.ts';
+import { isError, type StrongroomError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { systemClock } from '../core/units.ts';
+import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
+import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
+import type { Job } from '../run/job.ts';
+import { watchConfig } from './config-watch.ts';
+import { Fleet } from './fleet.ts';
+import { readQueueOptions } from './queue-options.ts';
+
+export type RunWorkerOptions = {
+  config: Config;
+  jobs: readonly Job[];
+  /** reads the config file again */
+  load(): Promise<Config>;
+  log: Log;
+  /** between two looks for missed runs, and between two looks at the config file, in milliseconds */
+  lookEveryMs?: number;
+  configEveryMs?: number;
+};
+
+/** Until it is said that Redis is still away, in milliseconds. */
+const PATIENCE_MS = 30_000;
+
+/**
+ * Runs until `signal` aborts, then ends the runs within the configured grace and resolves. Rejects with E_CONFIG_INVALID
+ * without a queue in the config, and with E_QUEUE_DENIED, _TLS or _CONFIG when Redis will never take this worker; a Redis that
+ * is away is waited for.
+ */
+export async function runWorker(options: RunWorkerOptions, signal: AbortSignal): Promise<void> {
+  const { config, log } = options;
+  const redis = await readQueueOptions(queueConfig(config), signal);
+  const onState = (state: RedisState): void => tellState(log, state);
+  await using producer = openRedis(redis, { role: 'producer', onState });
+  await using waiting = openRedis(redis, { role: 'worker' });
+  for (const connection of [producer, waiting]) {
+    if (!(await isReady(connection, log, signal))) return;
+  }
+
+  const fleet = new Fleet({
+    config,
+    jobs: options.jobs,
+    clock: systemClock,
+    log,
+    onMissed: ({ id }, due) => log.warn({ job: id, due: due.toISOString() }, 'a run was missed; it is made up for now'),
+    onBlind: ({ id }, error) => log.error({ job: id, err: error.toJSON() }, 'it is not known whether a run was missed'),
+    ...(options.lookEveryMs === undefined ? {} : { lookEveryMs: options.lookEveryMs }),
+  });
+  const queue = new QueueWorker({
+    redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
+    concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
+    perform: (work, abort) => fleet.perform(work, abort),
+    onEvent: (event) => tellEvent(log, event),
+    clock: systemClock,
+    log,
+  });
+  const over = new AbortController();
+  const until = AbortSignal.any([signal, over.signal]);
+  try {
+    const watching = watchConfig(
+      config,
+      {
+        load: options.load,
+        onChange: (next) => {
+          fleet.reconfigure(next);
+          log.info({ clusters: Object.keys(next.clusters).length }, 'the config changed and is in force');
+          void fleet.look(queue, until);
+        },
+        onRefusal: (error) => tellRefusal(log, error),
+        ...(options.configEveryMs === undefined ? {} : { everyMs: options.configEveryMs }),
+      },
+      until,
+    );
+    queue.start();
+    log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
+    await Promise.all([watching, fleet.keepWatch(queue, until)]);
+  } finally {
+    over.abort();
+    await queue.stop(config.worker.grace);
+    log.info('the worker has stopped');
+  }
+}
+
+/** Waits for Redis as long as it takes; false = stopped meanwhile. */
+async function isReady(connection: RedisConnection, log: Log, signal: AbortSignal): Promise<boolean> {
+  for (;;) {
+    try {
+      await connection.untilReady(PATIENCE_MS, signal);
+      return true;
+    } catch (e) {
+      if (signal.aborted) return false;
+      if (!isError(e, 'E_QUEUE_UNREACHABLE')) throw e;
+      log.error({ err: e.toJSON() }, 'Redis is away; the worker waits for it');
+    }
+  }
+}
+
+function tellState(log: Log, { state, why }: RedisState): void {
+  if (state === 'ready') log.info('Redis is there');
+  else if (why !== null) log.error({ err: why.toJSON() }, 'Redis is away: nothing is scheduled until it is back');
+}
+
+function tellRefusal(log: Log, error: StrongroomError | null): void {
+  if (error === null) log.info('the config file is good again');
+  else log.error({ err: error.toJSON() }, 'the changed config is refused; the one before stays in force');
+}
+
+function tellEvent(log: Log, event: WorkerEvent): void {
+  switch (event.kind) {
+    case 'started':
+      return log.info(named(event.work), 'run started');
+    case 'ended':
+      return log.info(
+        { ...named(event.work), ...event.result },
+        'doneBy' in event.result ? 'was done already' : 'run ended',
+      );
+    case 'failed': {
+      const err = isError(event.error) ? event.error.toJSON() : String(event.error);
+      return log.error({ ...named(event.work), err, willRetry: event.willRetry }, 'run failed');
+    }
+    case 'stalled':
+      return log.warn({ queue: event.queue, id: event.jobId }, 'a worker went silent in the middle of this job');
+    case 'scheduled':
+      return log.info({ set: event.set, removed: event.removed }, 'schedules changed');
+    case 'queue-error':
+      return log.warn({ err: String(event.error) }, 'the queue reports an error');
+  }
+}
+
+function named({ cluster, job, dueAt, isCatchUp }: Work): Record<string, unknown> {
+  return { cluster, job, dueAt: dueAt?.toISOString() ?? null, isCatchUp };
+}

@@ -1,0 +1,138 @@
+/** Workers as processes of their own, on a real Redis, a real cluster and two directories. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { type BaoCluster, startCluster } from './bao-cluster.ts';
+import { type RedisServer, startRedis } from './redis-server.ts';
+import { type CliResult, type RunningCli, runCli, runJson, startCli } from './strongroom-cli.ts';
+import { until } from './until.ts';
+import { World } from './world.ts';
+
+export type LogLine = Record<string, unknown> & { msg: string };
+
+/** A worker that runs; `lines` are those of its log so far. */
+export class RunningWorker {
+  readonly #running: RunningCli;
+  readonly lines: LogLine[] = [];
+  stderr = '';
+  #rest = '';
+
+  constructor(config: string, env: Record<string, string>) {
+    this.#running = startCli(['worker', '--config', config], { env, onStderr: (text) => this.#take(text) });
+  }
+
+  get pid(): number {
+    return this.#running.pid;
+  }
+
+  /** Waits for a line that fits, among those that came already too. */
+  async says(what: string, fits: (line: LogLine) => boolean = () => true): Promise<LogLine> {
+    return await until(
+      `the worker says "${what}"; it said:\n${this.stderr.slice(-3000)}`,
+      async () => this.lines.find((line) => line.msg === what && fits(line)),
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  /** Ends it by a signal and waits for its end. */
+  async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<CliResult> {
+    this.#running.child.kill(signal);
+    return await this.#running.finished;
+  }
+
+  get finished(): Promise<CliResult> {
+    return this.#running.finished;
+  }
+
+  #take(text: string): void {
+    this.stderr += text;
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) if (line.startsWith('{')) this.lines.push(JSON.parse(line) as LogLine);
+  }
+}
+
+/** The caller disposes it: workers are killed, servers ended. */
+export class WorkerScene implements AsyncDisposable {
+  readonly redis: RedisServer;
+  readonly cluster: BaoCluster;
+  readonly world: World;
+  readonly config: string;
+  readonly #workers: RunningWorker[] = [];
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(
+    parts: { redis: RedisServer; cluster: BaoCluster; world: World; config: string },
+    stack: AsyncDisposableStack,
+  ) {
+    this.redis = parts.redis;
+    this.cluster = parts.cluster;
+    this.world = parts.world;
+    this.config = parts.config;
+    this.#stack = stack;
+  }
+
+  static async open(schedule: Record<string, unknown>): Promise<WorkerScene> {
+    await using stack = new AsyncDisposableStack();
+    const redis = stack.use(await startRedis());
+    const cluster = stack.use(await startCluster({ version: '2.7.2', nodes: 1 }));
+    const world = stack.use(
+      await World.create({
+        destinations: { a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } },
+        canOpen: true,
+      }),
+    );
+    for (const name of ['a', 'b']) await mkdir(join(world.directory, name));
+    await world.grant(cluster);
+    const config = await world.config(
+      cluster.nodes.map(({ url }) => url),
+      { schedule },
+    );
+    const scene = new WorkerScene({ redis, cluster, world, config }, stack.move());
+    await scene.change((document) => {
+      document['queue'] = { url: redis.url };
+      document['log'] = { level: 'info' };
+    });
+    return scene;
+  }
+
+  /** Rewrites the config file. */
+  async change(change: (document: Record<string, unknown>) => void): Promise<void> {
+    const document = parse(await readFile(this.config, 'utf8')) as Record<string, unknown>;
+    change(document);
+    await writeFile(this.config, stringify(document));
+  }
+
+  async schedule(schedule: Record<string, unknown> | null): Promise<void> {
+    await this.change((document) => {
+      const clusters = document['clusters'] as Record<string, Record<string, unknown>>;
+      const prod = clusters[this.world.name];
+      if (prod === undefined) throw new Error('no cluster');
+      if (schedule === null) delete prod['schedule'];
+      else prod['schedule'] = schedule;
+    });
+  }
+
+  worker(env: Record<string, string> = {}): RunningWorker {
+    const worker = new RunningWorker(this.config, env);
+    this.#workers.push(worker);
+    return worker;
+  }
+
+  /** ids of all snapshots, oldest first */
+  async snapshots(): Promise<string[]> {
+    const listing = (await runJson(['snapshots', 'list', '--config', this.config])) as {
+      snapshots: { snapshot: string }[];
+    };
+    return listing.snapshots.map(({ snapshot }) => snapshot);
+  }
+
+  async cli(...args: string[]): Promise<CliResult> {
+    return await runCli([...args, '--config', this.config]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.end('SIGKILL')));
+    await this.#stack.disposeAsync();
+  }
+}

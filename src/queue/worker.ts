@@ -197,9 +197,10 @@ export class QueueWorker {
       const mayHelp = signal.aborted || (isError(error) && error.retryable);
       const willRetry = mayHelp && queued.attemptsMade + 1 < (queued.opts.attempts ?? 1);
       this.#deps.onEvent({ kind: 'failed', work, error, willRetry });
-      // Only the message goes to Redis: no cause, no details.
-      if (!mayHelp) throw new UnrecoverableError(describeError(error));
-      throw new Error(describeError(error));
+      // Message and stack go to Redis; details and causes do not.
+      const message = describeError(error);
+      if (!mayHelp) throw Object.assign(new UnrecoverableError(message), { cause: error });
+      throw new Error(message, { cause: error });
     }
   }
 

@@ -9,7 +9,7 @@ import { isError, type StrongroomError } from '../core/errors.ts';
 const LOOK_EVERY_MS = 5_000;
 
 export type ConfigWatchOptions = {
-  load(): Promise<Config>;
+  load: () => Promise<Config>;
   /** a config that is in force from now on */
   onChange(config: Config): void;
   /** the file changed into something that is no config: the one before stays in force. null = it is good again */

@@ -15,7 +15,7 @@ export type RunWorkerOptions = {
   config: Config;
   jobs: readonly Job[];
   /** reads the config file again */
-  load(): Promise<Config>;
+  load: () => Promise<Config>;
   log: Log;
   /** between two looks for missed runs, and between two looks at the config file, in milliseconds */
   lookEveryMs?: number;

@@ -5,6 +5,9 @@ import { duration } from './fields.ts';
 export const worker = z.strictObject({
   backups: z.int().min(1).max(64).prefault(4).describe('backups at the same time, in one worker'),
   upkeep: z.int().min(1).max(64).prefault(2).describe('verify, replicate, prune and report at the same time'),
+  lookEvery: duration()
+    .prefault('2m')
+    .describe('between two looks at the destinations for runs that were missed, and at the schedules in Redis'),
   grace: duration()
     .prefault('25s')
     .describe('after SIGTERM runs may go on for so long; then they are broken off, with nothing half-published'),

@@ -14,7 +14,6 @@ export type ConfigWatchOptions = {
   onChange(config: Config): void;
   /** the file changed into something that is no config: the one before stays in force. null = it is good again */
   onRefusal(error: StrongroomError | null): void;
-  everyMs?: number;
 };
 
 /** Watches `file` until `signal` aborts; then it resolves. `config` is what is in force, and what `file` holds now. */
@@ -24,7 +23,7 @@ export async function watchConfig(config: Config, options: ConfigWatchOptions, s
   let isRefused = false;
   for (;;) {
     try {
-      await delay(options.everyMs ?? LOOK_EVERY_MS, undefined, { signal });
+      await delay(LOOK_EVERY_MS, undefined, { signal });
     } catch {
       return;
     }

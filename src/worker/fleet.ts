@@ -23,11 +23,8 @@ export type FleetOptions = {
   onMissed(job: ScheduledJob, due: Date): void;
   /** told when what was missed cannot be looked for: no destination of the cluster answers */
   onBlind(job: ScheduledJob, error: StrongroomError): void;
-  /** between two looks, in milliseconds */
-  lookEveryMs?: number;
 };
 
-const LOOK_EVERY_MS = 2 * 60_000;
 /** Clusters that are looked at at the same time: a thousand of them must not open ten thousand connections. */
 const LOOKS_AT_ONCE = 8;
 
@@ -82,7 +79,7 @@ export class Fleet {
     while (!signal.aborted) {
       await this.look(queue, signal);
       try {
-        await delay(this.#options.lookEveryMs ?? LOOK_EVERY_MS, undefined, { signal });
+        await delay(this.#config.worker.lookEvery, undefined, { signal });
       } catch {
         return;
       }
@@ -107,6 +104,7 @@ export class Fleet {
       }
     });
     await Promise.all(lookers);
+    this.#options.log.debug({ schedules: this.#scheduled.length }, 'looked for missed runs');
   }
 
   async #run(app: App, job: Job, { cluster: name, dueAt, isCatchUp }: Work, signal: AbortSignal): Promise<JobReturn> {

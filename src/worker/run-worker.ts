@@ -17,9 +17,6 @@ export type RunWorkerOptions = {
   /** reads the config file again */
   load: () => Promise<Config>;
   log: Log;
-  /** between two looks for missed runs, and between two looks at the config file, in milliseconds */
-  lookEveryMs?: number;
-  configEveryMs?: number;
 };
 
 /** Until it is said that Redis is still away, in milliseconds. */
@@ -33,7 +30,12 @@ const PATIENCE_MS = 30_000;
 export async function runWorker(options: RunWorkerOptions, signal: AbortSignal): Promise<void> {
   const { config, log } = options;
   const redis = await readQueueOptions(queueConfig(config), signal);
-  const onState = (state: RedisState): void => tellState(log, state);
+  let onBack = (): void => undefined;
+  const onState = (state: RedisState): void => {
+    tellState(log, state);
+    // It may have been emptied, and what was due meanwhile was not started.
+    if (state.state === 'ready') onBack();
+  };
   await using producer = openRedis(redis, { role: 'producer', onState });
   await using waiting = openRedis(redis, { role: 'worker' });
   for (const connection of [producer, waiting]) {
@@ -47,7 +49,6 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     log,
     onMissed: ({ id }, due) => log.warn({ job: id, due: due.toISOString() }, 'a run was missed; it is made up for now'),
     onBlind: ({ id }, error) => log.error({ job: id, err: error.toJSON() }, 'it is not known whether a run was missed'),
-    ...(options.lookEveryMs === undefined ? {} : { lookEveryMs: options.lookEveryMs }),
   });
   const queue = new QueueWorker({
     redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
@@ -59,6 +60,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   });
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
+  onBack = () => void fleet.look(queue, until);
   try {
     const watching = watchConfig(
       config,
@@ -70,7 +72,6 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
           void fleet.look(queue, until);
         },
         onRefusal: (error) => tellRefusal(log, error),
-        ...(options.configEveryMs === undefined ? {} : { everyMs: options.configEveryMs }),
       },
       until,
     );

@@ -34,6 +34,20 @@ export class RunningWorker {
     );
   }
 
+  /** Waits until it says `what` so many times more than it has until now. */
+  async saysAgain(what: string, times = 1): Promise<void> {
+    const before = this.count(what);
+    await until(
+      `the worker says "${what}" ${times} times more; it said:\n${this.stderr.slice(-3000)}`,
+      async () => (this.count(what) >= before + times ? true : undefined),
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  count(what: string): number {
+    return this.lines.filter(({ msg }) => msg === what).length;
+  }
+
   /** Ends it by a signal and waits for its end. */
   async end(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<CliResult> {
     this.#running.child.kill(signal);
@@ -72,7 +86,7 @@ export class WorkerScene implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  static async open(schedule: Record<string, unknown>): Promise<WorkerScene> {
+  static async open(schedule: Record<string, unknown>, worker: Record<string, unknown> = {}): Promise<WorkerScene> {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await startRedis());
     const cluster = stack.use(await startCluster({ version: '2.7.2', nodes: 1 }));
@@ -91,7 +105,8 @@ export class WorkerScene implements AsyncDisposable {
     const scene = new WorkerScene({ redis, cluster, world, config }, stack.move());
     await scene.change((document) => {
       document['queue'] = { url: redis.url };
-      document['log'] = { level: 'info' };
+      document['log'] = { level: 'debug' };
+      document['worker'] = worker;
     });
     return scene;
   }

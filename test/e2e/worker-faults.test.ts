@@ -1,0 +1,104 @@
+/** What happens to a worker: Redis that forgets, fills, refuses, goes away; the worker that is stopped, killed, or was never there. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { until } from '../support/until.ts';
+import { type RunningWorker, WorkerScene } from '../support/worker-scene.ts';
+
+const EVERY_4_S = { backup: { cron: '*/4 * * * * *' } };
+/** Nobody is there at half past four in the morning of the first of January. */
+const LONG_AGO = { backup: { cron: '30 4 1 1 *' } };
+
+const AWAY = 'Redis is away: nothing is scheduled until it is back';
+const THERE = 'Redis is there';
+
+/** Does it, and waits until the worker says `what` because of it. */
+async function causing(worker: RunningWorker, what: string, act: () => Promise<unknown>): Promise<void> {
+  const said = worker.saysAgain(what);
+  await act();
+  await said;
+}
+
+async function oneMore(scene: WorkerScene): Promise<void> {
+  const before = (await scene.snapshots()).length;
+  await until('another backup', async () => ((await scene.snapshots()).length > before ? true : undefined), {
+    timeoutMs: 90_000,
+  });
+}
+
+async function started(scene: WorkerScene): Promise<RunningWorker> {
+  const worker = scene.worker();
+  await worker.says('the worker takes jobs');
+  await oneMore(scene);
+  return worker;
+}
+
+/** Everything below the two destinations and the spool that is no whole snapshot. */
+async function leftovers(scene: WorkerScene): Promise<string[]> {
+  const { directory, spool, name } = scene.world;
+  const found: string[] = [];
+  for (const file of await readdir(spool, { recursive: true })) {
+    if (/\.(?:spool|run\.json)$/.test(file)) found.push(file);
+  }
+  for (const destination of ['a', 'b']) {
+    const root = join(directory, destination, 'v1', name);
+    const files = await readdir(root, { recursive: true, withFileTypes: true });
+    const ids = (kind: string): string[] =>
+      files.flatMap((file) =>
+        file.isFile() && file.parentPath.includes(`/${kind}/`) ? [file.name.replace(/^.*Z-(\w{26})\..*$/, '$1')] : [],
+      );
+    const whole = new Set(ids('manifests'));
+    for (const kind of ['data', 'keys', 'sigs']) {
+      found.push(
+        ...ids(kind)
+          .filter((id) => !whole.has(id))
+          .map((id) => `${destination}/${kind}/${id}`),
+      );
+    }
+    found.push(...files.filter((file) => file.name.includes('.part')).map((file) => file.name));
+  }
+  return found;
+}
+
+describe('Redis', () => {
+  it('that forgets everything, is read-only, full, restarted or gone: said, and right again without help', async () => {
+    await using scene = await WorkerScene.open(EVERY_4_S, { lookEvery: '2s' });
+    const worker = await started(scene);
+
+    await causing(worker, 'schedules changed', () => scene.redis.flush());
+    await oneMore(scene);
+
+    await causing(worker, AWAY, () => scene.redis.makeReadOnly());
+    await causing(worker, THERE, () => scene.redis.makeWritable());
+    await oneMore(scene);
+
+    await causing(worker, AWAY, () => scene.redis.command('config', 'set', 'maxmemory', '1'));
+    await causing(worker, THERE, () => scene.redis.command('config', 'set', 'maxmemory', '0'));
+    await oneMore(scene);
+
+    await causing(worker, AWAY, () => scene.redis.kill());
+    await causing(worker, THERE, () => scene.redis.restart());
+    await oneMore(scene);
+
+    expect((await worker.end()).code).toBe(0);
+    expect(await leftovers(scene)).toEqual([]);
+  });
+});
+
+describe('a run that was missed', () => {
+  it('is made up for once, by whichever of three workers, and not again', async () => {
+    await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
+    const workers = [scene.worker(), scene.worker(), scene.worker()];
+    await until('a backup', async () => ((await scene.snapshots()).length > 0 ? true : undefined), {
+      timeoutMs: 60_000,
+    });
+    await Promise.all(workers.map((worker) => worker.saysAgain('looked for missed runs', 2)));
+    const ran = workers.flatMap(({ lines }) => lines.filter(({ msg }) => msg === 'run ended'));
+    expect(ran).toHaveLength(1);
+    // Redis loses the note of it: the destinations still know.
+    await scene.redis.flush();
+    await Promise.all(workers.map((worker) => worker.saysAgain('looked for missed runs', 2)));
+    expect((await Promise.all(workers.map((worker) => worker.end()))).map(({ code }) => code)).toEqual([0, 0, 0]);
+    expect(await scene.snapshots()).toHaveLength(1);
+  });
+});

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { certificate, duration, list, origin, path, percent, rule, secret, text, word } from './fields.ts';
 import { encryptionOverride, kmsKey } from './keys.ts';
+import { checkRetention, retention } from './retention.ts';
 
 const mount = (name: string) => word().prefault(name).describe('path of the auth method, without auth/');
 const role = () => word().describe('role to log in as');
@@ -136,6 +137,9 @@ export const cluster = z
       .describe('after the upload: compare the checksums of the store, or read everything back and hash it'),
     encryption: encryptionOverride.exactOptional().describe('replaces options of the top-level block for this cluster'),
     backup: backup.prefault({}).describe('limits of a backup'),
+    retention: retention
+      .exactOptional()
+      .describe('which backups are kept; without this block everything is, and nothing is ever pruned'),
   })
   .check(
     rule(['nodes', 'kubernetes'], (value, report) => {
@@ -153,6 +157,10 @@ export const cluster = z
       if (typeof policy === 'object' && policy.quorum > destinations.length) {
         report(['writePolicy', 'quorum'], `more copies than destinations; write at most ${destinations.length}`);
       }
+    }),
+    rule(['destinations', 'retention'], (value, report) => {
+      if (value.retention === undefined) return;
+      checkRetention(value.retention, value.destinations, (path, message) => report(['retention', ...path], message));
     }),
   )
   .transform(({ writePolicy: policy, ...rest }) => ({

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { certificate, duration, list, origin, path, percent, rule, secret, text, word } from './fields.ts';
 import { encryptionOverride, kmsKey } from './keys.ts';
-import { checkRetention, retention } from './retention.ts';
+import { checkKeepsSomething, retention } from './retention.ts';
 
 const mount = (name: string) => word().prefault(name).describe('path of the auth method, without auth/');
 const role = () => word().describe('role to log in as');
@@ -160,7 +160,9 @@ export const cluster = z
     }),
     rule(['destinations', 'retention'], (value, report) => {
       if (value.retention === undefined) return;
-      checkRetention(value.retention, value.destinations, (path, message) => report(['retention', ...path], message));
+      checkKeepsSomething(value.retention, value.destinations, (path, message) =>
+        report(['retention', ...path], message),
+      );
     }),
   )
   .transform(({ writePolicy: policy, ...rest }) => ({

@@ -92,20 +92,14 @@ function keepsNothing(settings: RetentionSettings): boolean {
 }
 
 /**
- * What is wrong between a cluster's retention and its destinations, for the schema's rule: options for a destination that
- * is not one of them, and a policy that would remove everything. `report` takes the path below `retention`.
+ * Reports every destination whose policy would remove everything, for the schema's rule; `report` takes the path below
+ * `retention`.
  */
-export function checkRetention(
+export function checkKeepsSomething(
   config: RetentionConfig,
   destinations: readonly string[],
   report: (path: readonly string[], message: string) => void,
 ): void {
-  for (const name of Object.keys(config.destinations)) {
-    if (destinations.includes(name)) continue;
-    const meant = nearest(name, destinations);
-    const choice = meant === null ? `write one of ${destinations.join(', ')}` : `did you mean ${meant}?`;
-    report(['destinations', name], `not a destination of this cluster; ${choice}`);
-  }
   const empty = destinations.filter((name) => {
     const settings = retentionOf(config, name);
     return settings !== null && keepsNothing(settings);

@@ -58,13 +58,10 @@ export function periodStart(kind: PeriodKind, at: Date, count: number, timeZone:
 
 /** The clock on the wall as if it were UTC, to the second, and how far it is ahead of UTC; both in milliseconds. */
 function wallClock(at: Date, timeZone: string): { ms: number; offsetMs: number } {
-  const fields = new Map(
-    formatterOf(timeZone)
-      .formatToParts(at)
-      .map(({ type, value }) => [type, Number(value)]),
-  );
-  const field = (name: Intl.DateTimeFormatPartTypes): number => fields.get(name) ?? Number.NaN;
-  const ms = Date.UTC(field('year'), field('month') - 1, field('day'), field('hour'), field('minute'), field('second'));
+  // en-US says "10/25/2026, 02:00:00". Half the time of formatToParts, which counts with ten thousand snapshots.
+  const numbers = formatterOf(timeZone).format(at).match(/\d+/g)?.map(Number) ?? [];
+  const [month = NaN, day = NaN, year = NaN, hour = NaN, minute = NaN, second = NaN] = numbers;
+  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
   return { ms, offsetMs: ms - Math.floor(at.getTime() / SECOND_MS) * SECOND_MS };
 }
 

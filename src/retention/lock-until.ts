@@ -129,11 +129,11 @@ function releaseOf(generation: Generation, newest: SnapshotFacts, { usable, poli
 }
 
 /**
- * The median time between the newest snapshots, in milliseconds; 0 with fewer than two. Only the last `count` and the one
- * before are asked: further back they are thinned out, and the time between them says nothing about the schedule.
+ * The median time between the newest `count`, in milliseconds; 0 with fewer than two. Only they are sure to be whole:
+ * further back snapshots are thinned out, and a year between two of them would be taken for the schedule.
  */
 function usualIntervalMs(usable: readonly SnapshotFacts[], count: number): number {
-  const times = usable.slice(0, count + 1).map(({ createdAt }) => createdAt.getTime());
+  const times = usable.slice(0, count).map(({ createdAt }) => createdAt.getTime());
   const gaps = times.slice(1).map((time, index) => (times[index] ?? time) - time);
   return gaps.toSorted((a, b) => a - b)[(gaps.length - 1) >> 1] ?? 0;
 }

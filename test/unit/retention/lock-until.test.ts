@@ -64,6 +64,13 @@ describe('a snapshot that is uploaded now', () => {
       '2026-11-27T08:00',
     ],
     ['one of the last, of an unknown schedule', { keepLast: 5 }, [], '2026-11-22T08:00'],
+    ['the last, after a year without any', { keepLast: 1 }, [fact('2025-11-21T06:00Z')], '2026-11-22T08:00'],
+    [
+      'one of the last, further back thinned out',
+      { keepLast: 3 },
+      ['2026-11-22T05:00Z', '2026-11-22T04:00Z', '2026-01-01T00:00Z'].map((at) => fact(at)),
+      '2026-11-22T11:00',
+    ],
   ])('and is %s', (_what, policy, existing, until) => {
     expect(locked(policy, existing)).toBe(until);
   });
@@ -192,7 +199,7 @@ describe('over a life of uploads and removals', () => {
   // How long the last few are kept is a guess from the schedule: the rest is not.
   const dated = policies.map((policy) => ({ ...policy, keepLast: 0, keepDaily: Math.max(1, policy.keepDaily) }));
   const limits = fc.record({ slackMs: fc.integer({ min: 1, max: DAY }), maxMs: fc.constantFrom(20 * DAY, 5000 * DAY) });
-  const clean = seriesOf(120).map(({ snapshots }) =>
+  const clean = seriesOf(80).map(({ snapshots }) =>
     snapshots
       .map(({ createdAt, verifiedAt }) => fact(createdAt, { verifiedAt }))
       .toSorted((a, b) => a.createdAt.getTime() - b.createdAt.getTime()),
@@ -203,32 +210,36 @@ describe('over a life of uploads and removals', () => {
       fc.property(clean, dated, limits, (series, policy, bounds) => {
         live(series, policy, bounds, (left, now) => {
           const locks = new Map(left.map(({ snapshot, lockedUntil }) => [snapshot, lockedUntil?.getTime() ?? 0]));
-          for (const { snapshot, action, generations } of decide(left, policy, now, { lastRunFailed: false })) {
-            const ahead = (locks.get(snapshot) ?? 0) - now.getTime();
-            expect(ahead).toBeLessThanOrEqual(bounds.maxMs);
-            if (action === 'defer') expect(ahead).toBeLessThanOrEqual(bounds.slackMs);
-            if (generations.length > 0) expect(ahead).toBeGreaterThanOrEqual(0);
-          }
+          const wrong = decide(left, policy, now, { lastRunFailed: false }).filter(
+            ({ snapshot, action, generations }) => {
+              const ahead = (locks.get(snapshot) ?? 0) - now.getTime();
+              const isStuck = action === 'defer' && ahead > bounds.slackMs;
+              return ahead > bounds.maxMs || isStuck || (generations.length > 0 && ahead < 0);
+            },
+          );
+          expect(wrong).toEqual([]);
         });
       }),
+      { numRuns: 60 },
     );
   });
 
   it('extending twice extends once', () => {
     fc.assert(
       fc.property(clean, policies, limits, (series, policy, bounds) => {
+        // The last few are asked for their schedule, and removals must not make it look slower.
         live(series, policy, bounds, (left, now) => {
           const decisions = decide(left, policy, now, { lastRunFailed: false });
           expect(extendLocks(decisions, left, policy, now, bounds)).toEqual([]);
         });
       }),
-      { numRuns: 50 },
+      { numRuns: 60 },
     );
   });
 
   it('a schedule without gaps never needs an extension', () => {
     const bounds = { slackMs: HOUR, maxMs: 5000 * DAY };
-    const regular = Array.from({ length: 24 * 45 }, (_, n) => fact(new Date(Date.UTC(2026, 9, 1) + n * HOUR)));
+    const regular = Array.from({ length: 24 * 35 }, (_, n) => fact(new Date(Date.UTC(2026, 9, 10) + n * HOUR)));
     const policy = {
       ...NOTHING,
       keepHourly: 24,

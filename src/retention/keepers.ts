@@ -19,8 +19,8 @@ export type Generation =
   | { kind: 'last'; rank: number; of: number }
   | { kind: PeriodKind; period: string; rank: number; of: number };
 
-/** The option of the policy that counts each kind of period. */
-export const COUNT_OF = {
+// The option that counts each kind of period.
+const COUNT_OF = {
   hourly: 'keepHourly',
   daily: 'keepDaily',
   weekly: 'keepWeekly',

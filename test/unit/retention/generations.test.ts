@@ -60,7 +60,10 @@ describe('a time is in', () => {
 
   it('no zone that this machine does not know', () => {
     expect(() => periodsOf(new Date(0), 'Mars/Olympus')).toThrow(
-      expect.objectContaining({ code: 'E_CONFIG_INVALID', message: expect.stringContaining('"Mars/Olympus"') }),
+      expect.objectContaining({
+        code: 'E_CONFIG_INVALID',
+        message: '"Mars/Olympus" is not a time zone that this machine knows',
+      }),
     );
   });
 });

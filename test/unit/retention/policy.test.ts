@@ -14,7 +14,7 @@ function plan(
   const times = new Map(snapshots.map(({ snapshot, createdAt }) => [snapshot, createdAt.toISOString().slice(0, 16)]));
   return Object.fromEntries(
     decide(snapshots, { ...NOTHING, ...policy }, now, { lastRunFailed }).map(({ snapshot, action, reasons }) => [
-      times.get(snapshot),
+      times.get(snapshot) ?? '',
       `${action}: ${reasons.join(', ')}`,
     ]),
   );

@@ -82,8 +82,9 @@ export function seriesOf(most: number, stepMs?: number): fc.Arbitrary<Series> {
         if (gaps.some(([first, length]) => index >= first && index < first + length)) continue;
         const at = new Date(start + index * step + ((index * 7919) % (jitter + 1)));
         const isVerified = index % everyVerified === 0;
-        const changes = marks.filter(([about]) => about === index).map(([, mark]) => MARKS[mark]?.(at));
-        snapshots.push(Object.assign(fact(at, isVerified ? {} : { verifiedAt: null }), ...changes));
+        let facts = fact(at, isVerified ? {} : { verifiedAt: null });
+        for (const [about, mark] of marks) if (about === index) facts = { ...facts, ...MARKS[mark]?.(at) };
+        snapshots.push(facts);
       }
       return { snapshots, now: new Date(start + count * step + idle) };
     });

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { certificate, duration, list, origin, path, percent, rule, secret, text, word } from './fields.ts';
 import { encryptionOverride, kmsKey } from './keys.ts';
+import { checkKeepsSomething, retention } from './retention.ts';
 import { schedule } from './schedule.ts';
 
 const mount = (name: string) => word().prefault(name).describe('path of the auth method, without auth/');
@@ -140,6 +141,9 @@ export const cluster = z
     schedule: schedule
       .exactOptional()
       .describe('when the jobs run that strongroom worker starts; without it none does'),
+    retention: retention
+      .exactOptional()
+      .describe('which backups are kept; without this block everything is, and nothing is ever pruned'),
   })
   .check(
     rule(['nodes', 'kubernetes'], (value, report) => {
@@ -157,6 +161,12 @@ export const cluster = z
       if (typeof policy === 'object' && policy.quorum > destinations.length) {
         report(['writePolicy', 'quorum'], `more copies than destinations; write at most ${destinations.length}`);
       }
+    }),
+    rule(['destinations', 'retention'], (value, report) => {
+      if (value.retention === undefined) return;
+      checkKeepsSomething(value.retention, value.destinations, (path, message) =>
+        report(['retention', ...path], message),
+      );
     }),
   )
   .transform(({ writePolicy: policy, ...rest }) => ({

@@ -18,6 +18,16 @@ export function duration() {
     .refine((ms) => ms > 0, { error: 'no time at all; write more than zero' });
 }
 
+/** A {@link duration}, or "none": null. */
+export function durationOrNone() {
+  const error = unless('not a duration; write a number and a unit, such as 30s, 6h or 30d, or none');
+  return z
+    .string({ error })
+    .regex(/^(?:none|\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|w))$/, { error })
+    .transform((text) => (text === 'none' ? null : parseDuration(text)))
+    .refine((ms) => ms === null || ms > 0, { error: 'no time at all; write more than zero, or none' });
+}
+
 /** "20GiB": bytes. */
 export function size() {
   const error = unless('not a size; write a number and a unit, such as 512MiB or 20GB');

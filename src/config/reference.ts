@@ -141,7 +141,7 @@ function textType(pattern: string | undefined): string {
   if (pattern === undefined) return 'text';
   if (pattern.includes('file:'))
     return pattern.includes('|-----BEGIN') || pattern.includes('|^') ? 'text or reference' : 'reference';
-  if (pattern.includes('(?:ms|s|m')) return 'duration';
+  if (pattern.includes('(?:ms|s|m')) return pattern.includes('none|') ? 'duration or `none`' : 'duration';
   if (pattern.includes('KiB|MiB')) return 'size';
   return pattern.endsWith('%$') ? 'percentage' : 'text';
 }

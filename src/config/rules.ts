@@ -25,6 +25,10 @@ const clusterPart = z.looseObject({
   destinations: z.array(z.unknown()).catch([]),
   encryption: encryptionPart.nullish().catch(null),
   sealKms: keyed.nullish().catch(null),
+  retention: z
+    .looseObject({ destinations: z.record(z.string(), z.unknown()).nullish().catch(null) })
+    .nullish()
+    .catch(null),
 });
 const configPart = z.looseObject({
   destinations: z.record(z.string(), z.unknown()).nullish().catch(null),
@@ -58,6 +62,7 @@ export function applyRules(data: unknown): Finding[] {
         report(['clusters', name, 'destinations', ...path], message),
       );
     }
+    for (const finding of checkOverrides(cluster, ['clusters', name])) findings.set(finding.path.join('.'), finding);
     if (encryption === null || cluster.encryption === null) continue;
     const base = cluster.encryption === undefined ? ['encryption'] : ['clusters', name, 'encryption'];
     const merged = { ...encryption, ...cluster.encryption };
@@ -79,6 +84,23 @@ function checkNames(names: readonly unknown[], known: readonly string[], report:
     const meant = nearest(name, known);
     report([index], `no such destination; ${meant === null ? `known: ${known.join(', ')}` : `did you mean ${meant}?`}`);
   }
+}
+
+/** Options of retention for a destination that is none of the cluster's would never be asked for. */
+function checkOverrides(cluster: z.output<typeof clusterPart>, at: Path): Finding[] {
+  const known = cluster.destinations.filter((name) => typeof name === 'string');
+  // A cluster without destinations is told so; each override would be another echo of that.
+  if (known.length === 0) return [];
+  const names = Object.keys(cluster.retention?.destinations ?? {}).filter((name) => !known.includes(name));
+  return names.map((name) => {
+    const meant = nearest(name, known);
+    const choice = meant === null ? `known: ${known.join(', ')}` : `did you mean ${meant}?`;
+    return {
+      path: [...at, 'retention', 'destinations', name],
+      message: `no destination of this cluster; ${choice}`,
+      what: 'key',
+    };
+  });
 }
 
 function checkEncryption(part: Partial<EncryptionPart>, report: Report): void {

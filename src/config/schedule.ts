@@ -2,31 +2,10 @@
 import { z } from 'zod';
 import { cronProblem, shortestGap } from './cron.ts';
 import { duration, rule, size } from './fields.ts';
-import { nearest } from './suggest.ts';
+import { timeZone } from './time-zone.ts';
 
 /** Any Monday: gaps between due times are counted from there. */
 const COUNT_FROM = new Date('2026-01-05T00:00:00Z');
-
-/** An IANA name that this runtime knows. */
-export function timeZone() {
-  return z.string().superRefine((name, context) => {
-    if (isZone(name)) return;
-    const meant = nearest(name, [...Intl.supportedValuesOf('timeZone'), 'UTC']);
-    const advice = meant === null ? 'write an IANA name, such as UTC or Europe/Berlin' : `did you mean ${meant}?`;
-    context.addIssue({ code: 'custom', message: `no time zone that this system knows; ${advice}` });
-  });
-}
-
-function isZone(name: string): boolean {
-  // Offsets such as +02:00 are zones to the runtime, and know nothing of summer.
-  if (/^[+-]/.test(name)) return false;
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 const cron = () =>
   z.string().superRefine((text, context) => {

@@ -16,9 +16,9 @@ describe('the schedule of a cluster', () => {
     ['{ backup: { cron: "" } }', /schedule\.backup\.cron: not a cron expression/],
     [
       '{ timeZone: Europe/Berlinn }',
-      /schedule\.timeZone: no time zone that this system knows; did you mean Europe\/Berlin\?/,
+      /schedule\.timeZone: not a time zone that this machine knows; did you mean Europe\/Berlin\?/,
     ],
-    ['{ timeZone: "+02:00" }', /schedule\.timeZone: no time zone .*; write an IANA name/],
+    ['{ timeZone: "+02:00" }', /schedule\.timeZone: not a time zone .*; write a name/],
     [
       '{ backup: { cron: "*/10 * * * *", jitter: 10m } }',
       /schedule\.backup\.jitter: not shorter than the time between two runs/,

@@ -24,7 +24,16 @@ export function policyDocument(statements: readonly Statement[]): PolicyDocument
     let sid = statement.Sid;
     for (let n = 2; taken.has(sid); n += 1) sid = `${statement.Sid}${n}`;
     taken.add(sid);
-    return { ...statement, Sid: sid };
+    const { Effect, Principal, Action, Resource, Condition } = statement;
+    // In the order in which people read them.
+    return {
+      Sid: sid,
+      Effect,
+      ...(Principal === undefined ? {} : { Principal }),
+      Action,
+      Resource,
+      ...(Condition === undefined ? {} : { Condition }),
+    };
   });
   return { Version: '2012-10-17', Statement: named };
 }

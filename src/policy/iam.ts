@@ -50,6 +50,10 @@ export function identityPolicy(
       'a key that was taken out of the config is not here: add kms:Decrypt and kms:ReEncryptFrom on it until every snapshot is rewrapped',
     );
   }
+  const partitions = new Set(document.Statement.flatMap(({ Resource }) => Resource.map((arn) => arn.split(':')[1])));
+  if (partitions.size > 1) {
+    cautions.push(`it names resources in ${[...partitions].join(' and ')}, and no login lives in two: split it by --destination`);
+  }
   const characters = JSON.stringify(document).length;
   if (characters > MANAGED_POLICY_CHARACTERS) {
     cautions.push(

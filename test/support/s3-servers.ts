@@ -13,15 +13,21 @@ export type RunningS3 = S3Server & AsyncDisposable & { process: RunningProcess }
 /**
  * VersityGW: checks signatures and checksums strictly, survives SIGKILL. No SSE-KMS, no bucket default retention.
  *
- * `objects` is the folder of its buckets: what is written there as a file is an object, without an ETag.
+ * `objects` is the folder of its buckets: what is written there as a file is an object, without an ETag. `users` may do what
+ * the policy of a bucket says, and nothing else; their secret is {@link secretOf} them.
  *
  * @throws Error with the end of its log when it does not start within 30 s
  */
-export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3 & { objects: string }> {
+export async function startVersityGw(
+  signal?: AbortSignal,
+  { users = [] }: { users?: readonly string[] } = {},
+): Promise<RunningS3 & { objects: string }> {
   const command = await ensureTool('versitygw', signal);
   return withDataDirectory('versitygw', async (data) => {
     const [objects, versions, sidecar] = [join(data, 'objects'), join(data, 'versions'), join(data, 'sidecar')];
     for (const directory of [objects, versions, sidecar]) await mkdir(directory);
+    const iam = join(data, 'iam');
+    if (users.length > 0) await writeUsers(iam, users);
     const port = await freePort();
     const [endpoint, region] = [`http://127.0.0.1:${port}`, 'eu-west-1'];
     const [accessKeyId, secretAccessKey] = ['testkey1', 'testsecret1'];
@@ -31,6 +37,7 @@ export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3 & 
         command,
         args: `--port 127.0.0.1:${port} --access ${accessKeyId} --secret ${secretAccessKey} --region ${region} --quiet`
           .split(' ')
+          .concat(users.length === 0 ? [] : ['--iam-dir', iam])
           .concat('--health', '/health', 'posix', '--versioning-dir', versions, ...meta, objects),
         ready: answers(`${endpoint}/health`),
         timeoutMs: 30_000,

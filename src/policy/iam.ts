@@ -52,7 +52,9 @@ export function identityPolicy(
   }
   const partitions = new Set(document.Statement.flatMap(({ Resource }) => Resource.map((arn) => arn.split(':')[1])));
   if (partitions.size > 1) {
-    cautions.push(`it names resources in ${[...partitions].join(' and ')}, and no login lives in two: split it by --destination`);
+    cautions.push(
+      `it names resources in ${[...partitions].join(' and ')}, and no login lives in two: split it by --destination`,
+    );
   }
   const characters = JSON.stringify(document).length;
   if (characters > MANAGED_POLICY_CHARACTERS) {

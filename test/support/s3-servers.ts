@@ -1,6 +1,6 @@
 /** Real S3 servers on free ports of 127.0.0.1, each with its data in a directory that goes with it. */
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureTool } from '../../scripts/tools.ts';
@@ -43,13 +43,32 @@ export async function startVersityGw(
         timeoutMs: 30_000,
         ...(signal ? { signal } : {}),
       });
-    const process = await start().catch((error: unknown) => {
+    // The policy of a bucket with several users is longer than an extended attribute of ext4.
+    const withUsers = users.length === 0 ? [] : ['--sidecar', sidecar];
+    const process = await start(...withUsers).catch((error: unknown) => {
       // The gateway itself tests whether the file system keeps extended attributes; only its own word is believed.
       if (error instanceof Error && error.message.includes('xattr')) return start('--sidecar', sidecar);
       throw error;
     });
     return { process, endpoint, region, accessKeyId, secretAccessKey, objects };
   });
+}
+
+/** The secret access key of one of the users that {@link startVersityGw} is given. */
+export function secretOf(user: string): string {
+  return `${user}-secret-key`;
+}
+
+/** As the gateway itself keeps them: it reads this when it starts. */
+async function writeUsers(directory: string, users: readonly string[]): Promise<void> {
+  await mkdir(directory);
+  const accessAccounts = Object.fromEntries(
+    users.map((access) => [
+      access,
+      { access, secret: secretOf(access), role: 'user', userID: 0, groupID: 0, projectID: 0 },
+    ]),
+  );
+  await writeFile(join(directory, 'users.json'), JSON.stringify({ accessAccounts }), { mode: 0o600 });
 }
 
 /**

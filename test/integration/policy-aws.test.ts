@@ -180,6 +180,19 @@ describe('a run as each role', () => {
   });
 });
 
+test('to find that a key is not there, nothing beyond it is listed', async () => {
+  await using app = await openApp(site.as('serve'));
+  const { stores } = await app.snapshotDeps(CLUSTER, never);
+  site.forget();
+  for (const store of stores) {
+    expect(await store.head(`${kindPrefix(CLUSTER, 'data')}none` as ObjectKey, { signal: never })).toBeNull();
+  }
+  const { Statement: statements } = site.identity('serve');
+  const asked = usedBy('serve');
+  expect(new Set(asked.map(({ action }) => action))).toEqual(new Set(['s3:GetObject', 's3:ListBucket']));
+  for (const one of asked) expect([one, judge(statements, one)]).toEqual([one, 'allow']);
+});
+
 describe('what is not theirs', () => {
   const put = (bucket: string, Key: string) =>
     new PutObjectCommand({ Bucket: bucket, Key, Body: 'x', IfNoneMatch: '*' });

@@ -8,7 +8,7 @@ import { makesSnapshots, type Role } from './roles.ts';
 type Place = { name: string; options: S3Destination };
 
 /** Everything of one cluster: `v1/<cluster>/<below>`. */
-export function clusterPattern(cluster: ClusterName, below = '*'): string {
+function clusterPattern(cluster: ClusterName, below = '*'): string {
   return `${LAYOUT_VERSION}/${cluster}/${below}`;
 }
 

@@ -67,13 +67,14 @@ function actionsOf(call: S3Call, locks: boolean): string[] {
 }
 
 /** The actions of one call to KMS; ReEncrypt is two, of the old key and of the new one. */
-export function kmsUse({ operation, keyArn, context }: KmsCall): AskedAction[] {
+export function kmsUse({ operation, keyArn, context, signing }: KmsCall): AskedAction[] {
   const keys = Object.fromEntries(Object.entries(context ?? {}).map(([k, v]) => [`kms:EncryptionContext:${k}`, v]));
-  const signing = operation === 'Sign' ? { 'kms:SigningAlgorithm': 'ECDSA_SHA_256', 'kms:MessageType': 'DIGEST' } : {};
+  const asked =
+    signing === undefined ? {} : { 'kms:SigningAlgorithm': signing.algorithm, 'kms:MessageType': signing.messageType };
   const actions = operation === 'ReEncrypt' ? ['ReEncryptFrom', 'ReEncryptTo'] : [operation];
   return actions.map((action) => ({
     action: `kms:${action}`,
     resource: keyArn ?? '',
-    context: { ...keys, ...signing },
+    context: { ...keys, ...asked },
   }));
 }

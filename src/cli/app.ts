@@ -17,6 +17,7 @@ import { configCheck, configSchema } from './definitions/config.ts';
 import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
+import { policyIam, policyKms, policyLifecycle, policyS3, policyVault } from './definitions/policy.ts';
 import { restore } from './definitions/restore.ts';
 import {
   snapshotsExport,
@@ -51,6 +52,16 @@ const routes = buildRouteMap({
     keys: buildRouteMap({
       routes: { generate: command(keysGenerate, () => import('./commands/keys-generate.ts')) },
       docs: { brief: 'Break-glass and signing keys' },
+    }),
+    policy: buildRouteMap({
+      routes: {
+        vault: command(policyVault, () => import('./commands/policy-vault.ts')),
+        iam: command(policyIam, () => import('./commands/policy-iam.ts')),
+        s3: command(policyS3, () => import('./commands/policy-s3.ts')),
+        kms: command(policyKms, () => import('./commands/policy-kms.ts')),
+        's3-lifecycle': command(policyLifecycle, () => import('./commands/policy-lifecycle.ts')),
+      },
+      docs: { brief: 'Least-privilege documents for what the config says' },
     }),
     config: buildRouteMap({
       routes: {

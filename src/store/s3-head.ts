@@ -28,7 +28,7 @@ export async function lookFor(
     return fromHead(key, head, where);
   } catch (e) {
     if (isError(e, 'E_NOT_FOUND')) {
-      await proveBucket(ctx, signal);
+      await proveBucket(ctx, key, signal);
       return null;
     }
     if (isError(e) && isMute(e)) throw await explained(ctx, input, e, signal);
@@ -38,11 +38,12 @@ export async function lookFor(
 
 /**
  * The 404 of a HEAD has no words: it may mean the object, the bucket, or on VersityGW a user that was removed. A listing
- * has a body. Asked once a minute at most, and only while nothing else succeeds.
+ * has a body. Asked once a minute at most, and only while nothing else succeeds. Of the key alone: a login may be allowed
+ * to list no more than its own cluster.
  */
-async function proveBucket(ctx: S3Context, signal: AbortSignal): Promise<void> {
+async function proveBucket(ctx: S3Context, key: ObjectKey, signal: AbortSignal): Promise<void> {
   if (performance.now() - ctx.seenBucketAt < PROOF_MS) return;
-  const input = { Bucket: ctx.bucket, Prefix: ctx.prefix, MaxKeys: 1 };
+  const input = { Bucket: ctx.bucket, Prefix: at(ctx, key).Key, MaxKeys: 1 };
   try {
     await request(ctx, whereOf(ctx, 'list', ''), signal, (abortSignal) =>
       ctx.client.send(new ListObjectsV2Command(input), { abortSignal }),

@@ -38,7 +38,7 @@ export function objectHeaders(ctx: S3Context, options: Omit<PutOptions, 'signal'
     ...(sse?.type === 'aws:kms' ? { SSEKMSKeyId: sse.keyId } : {}),
     ...(sse?.type === 'aws:kms' && sse.bucketKey !== undefined ? { BucketKeyEnabled: sse.bucketKey } : {}),
     ...(storageClass === undefined ? {} : { StorageClass: storageClass }),
-    ...(tags === undefined ? {} : { Tagging: tagging(tags) }),
+    ...(hasTags(ctx) ? { Tagging: tagging(tags ?? {}) } : {}),
     ...(options.lock === undefined
       ? {}
       : { ObjectLockMode: lockMode(options.lock.mode), ObjectLockRetainUntilDate: options.lock.until }),
@@ -49,7 +49,7 @@ export function objectHeaders(ctx: S3Context, options: Omit<PutOptions, 'signal'
 export function extraPermissions(ctx: S3Context, options: Pick<PutOptions, 'lock'>): string[] {
   return [
     ...(options.lock === undefined ? [] : ['s3:PutObjectRetention']),
-    ...(ctx.options.tags === undefined ? [] : ['s3:PutObjectTagging']),
+    ...(hasTags(ctx) ? ['s3:PutObjectTagging'] : []),
     ...(ctx.options.sse?.type === 'aws:kms' ? ['kms:GenerateDataKey', 'kms:Decrypt'] : []),
   ];
 }
@@ -94,6 +94,11 @@ export function conditionHeaders(
 ): { IfNoneMatch?: string; IfMatch?: string } {
   if (!ctx.options.conditionalWrites) return {};
   return condition === 'absent' ? { IfNoneMatch: '*' } : { IfMatch: condition.etag };
+}
+
+/** An empty header would ask for the right to tag, too. */
+function hasTags(ctx: S3Context): boolean {
+  return Object.keys(ctx.options.tags ?? {}).length > 0;
 }
 
 /** As a query with %20 for a space: not every store takes a plus sign for one. */

@@ -35,9 +35,15 @@ export type HttpRule = {
 
 export type SetHttpRule = Disposable & { readonly hits: number };
 
-/** A started proxy on a free port of 127.0.0.1 for an `http:` URL. The caller disposes of it. */
-export async function startHttpFaultProxy(target: string): Promise<HttpFaultProxy> {
-  const proxy = new HttpFaultProxy(target);
+/**
+ * A started proxy on a free port of 127.0.0.1 for an `http:` URL; `onRequest` is told of each request with its headers, before
+ * anything is done with it. The caller disposes of it.
+ */
+export async function startHttpFaultProxy(
+  target: string,
+  onRequest: (incoming: IncomingMessage) => void = () => undefined,
+): Promise<HttpFaultProxy> {
+  const proxy = new HttpFaultProxy(target, onRequest);
   await proxy.listen();
   return proxy;
 }
@@ -49,8 +55,10 @@ export class HttpFaultProxy implements AsyncDisposable {
   readonly #rules = new Set<HttpRule & { hits: number; passed: number }>();
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
+  readonly #onRequest: (incoming: IncomingMessage) => void;
 
-  constructor(target: string) {
+  constructor(target: string, onRequest: (incoming: IncomingMessage) => void = () => undefined) {
+    this.#onRequest = onRequest;
     this.#target = new URL(target);
     if (this.#target.protocol !== 'http:') throw new TypeError(`only http: can be proxied, not ${target}`);
     this.#server = createServer((incoming, response) => void this.#serve(incoming, response));
@@ -97,6 +105,7 @@ export class HttpFaultProxy implements AsyncDisposable {
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = incoming.url ?? '/';
     this.requests.push(`${incoming.method ?? ''} ${path}`);
+    this.#onRequest(incoming);
     const fault = this.#match(incoming.method ?? '', path);
     try {
       if (fault?.kind === 'answer') {

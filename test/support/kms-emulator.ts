@@ -22,6 +22,8 @@ export type KmsCall = {
   /** ARN of the (first) key used; undefined when the call never got that far */
   keyArn: string | undefined;
   context: Record<string, string> | undefined;
+  /** of Sign and Verify: what was asked for, as sent */
+  signing?: { algorithm: string; messageType: string };
   /** `ok`, the name of the refusal, `hang` or `refuse` */
   outcome: string;
 };
@@ -210,7 +212,9 @@ export class KmsEmulator implements AsyncDisposable {
     this.#faults.strike({ operation, region });
     if (accessKeyId === '') throw new KmsError('MissingAuthenticationTokenException', 'Missing Authentication Token');
     this.#grants.check(accessKeyId, operation);
-    const output = run(operation, parse(body), {
+    const input = parse(body);
+    if (operation === 'Sign' || operation === 'Verify') call.signing = signingOf(input);
+    const output = run(operation, input, {
       region,
       keys: this.#keys,
       use: (key, context) => {
@@ -223,6 +227,11 @@ export class KmsEmulator implements AsyncDisposable {
     if (MUTATING.has(operation)) this.#save();
     return output;
   }
+}
+
+function signingOf(input: unknown): { algorithm: string; messageType: string } {
+  const { SigningAlgorithm, MessageType } = input as { SigningAlgorithm?: unknown; MessageType?: unknown };
+  return { algorithm: String(SigningAlgorithm), messageType: String(MessageType) };
 }
 
 function run<O extends Operation>(operation: O, body: unknown, call: Call): Record<string, unknown> {

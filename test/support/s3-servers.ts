@@ -1,6 +1,6 @@
 /** Real S3 servers on free ports of 127.0.0.1, each with its data in a directory that goes with it. */
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureTool } from '../../scripts/tools.ts';
@@ -13,15 +13,21 @@ export type RunningS3 = S3Server & AsyncDisposable & { process: RunningProcess }
 /**
  * VersityGW: checks signatures and checksums strictly, survives SIGKILL. No SSE-KMS, no bucket default retention.
  *
- * `objects` is the folder of its buckets: what is written there as a file is an object, without an ETag.
+ * `objects` is the folder of its buckets: what is written there as a file is an object, without an ETag. `users` may do what
+ * the policy of a bucket says, and nothing else; their secret is {@link secretOf} them.
  *
  * @throws Error with the end of its log when it does not start within 30 s
  */
-export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3 & { objects: string }> {
+export async function startVersityGw(
+  signal?: AbortSignal,
+  { users = [] }: { users?: readonly string[] } = {},
+): Promise<RunningS3 & { objects: string }> {
   const command = await ensureTool('versitygw', signal);
   return withDataDirectory('versitygw', async (data) => {
     const [objects, versions, sidecar] = [join(data, 'objects'), join(data, 'versions'), join(data, 'sidecar')];
     for (const directory of [objects, versions, sidecar]) await mkdir(directory);
+    const iam = join(data, 'iam');
+    if (users.length > 0) await writeUsers(iam, users);
     const port = await freePort();
     const [endpoint, region] = [`http://127.0.0.1:${port}`, 'eu-west-1'];
     const [accessKeyId, secretAccessKey] = ['testkey1', 'testsecret1'];
@@ -31,18 +37,38 @@ export async function startVersityGw(signal?: AbortSignal): Promise<RunningS3 & 
         command,
         args: `--port 127.0.0.1:${port} --access ${accessKeyId} --secret ${secretAccessKey} --region ${region} --quiet`
           .split(' ')
+          .concat(users.length === 0 ? [] : ['--iam-dir', iam])
           .concat('--health', '/health', 'posix', '--versioning-dir', versions, ...meta, objects),
         ready: answers(`${endpoint}/health`),
         timeoutMs: 30_000,
         ...(signal ? { signal } : {}),
       });
-    const process = await start().catch((error: unknown) => {
+    // The policy of a bucket with several users is longer than an extended attribute of ext4.
+    const withUsers = users.length === 0 ? [] : ['--sidecar', sidecar];
+    const process = await start(...withUsers).catch((error: unknown) => {
       // The gateway itself tests whether the file system keeps extended attributes; only its own word is believed.
       if (error instanceof Error && error.message.includes('xattr')) return start('--sidecar', sidecar);
       throw error;
     });
     return { process, endpoint, region, accessKeyId, secretAccessKey, objects };
   });
+}
+
+/** The secret access key of one of the users that {@link startVersityGw} is given. */
+export function secretOf(user: string): string {
+  return `${user}-secret-key`;
+}
+
+/** As the gateway itself keeps them: it reads this when it starts. */
+async function writeUsers(directory: string, users: readonly string[]): Promise<void> {
+  await mkdir(directory);
+  const accessAccounts = Object.fromEntries(
+    users.map((access) => [
+      access,
+      { access, secret: secretOf(access), role: 'user', userID: 0, groupID: 0, projectID: 0 },
+    ]),
+  );
+  await writeFile(join(directory, 'users.json'), JSON.stringify({ accessAccounts }), { mode: 0o600 });
 }
 
 /**

@@ -27,12 +27,10 @@ function extended(
 ): Record<string, string> {
   const full = { ...NOTHING, ...policy };
   const decisions = decide(snapshots, full, new Date(now), { lastRunFailed: false });
+  const times = new Map(snapshots.map(({ snapshot, createdAt }) => [snapshot, createdAt.toISOString().slice(0, 16)]));
   return Object.fromEntries(
     extendLocks(decisions, snapshots, full, new Date(now), limits).map(({ snapshot, until }) => [
-      snapshots
-        .find((facts) => facts.snapshot === snapshot)
-        ?.createdAt.toISOString()
-        .slice(0, 16),
+      times.get(snapshot) ?? '',
       until.toISOString().slice(0, 16),
     ]),
   );

@@ -27,12 +27,10 @@ function extended(
 ): Record<string, string> {
   const full = { ...NOTHING, ...policy };
   const decisions = decide(snapshots, full, new Date(now), { lastRunFailed: false });
+  const times = new Map(snapshots.map(({ snapshot, createdAt }) => [snapshot, createdAt.toISOString().slice(0, 16)]));
   return Object.fromEntries(
     extendLocks(decisions, snapshots, full, new Date(now), limits).map(({ snapshot, until }) => [
-      snapshots
-        .find((facts) => facts.snapshot === snapshot)
-        ?.createdAt.toISOString()
-        .slice(0, 16),
+      times.get(snapshot) ?? '',
       until.toISOString().slice(0, 16),
     ]),
   );
@@ -151,14 +149,14 @@ describe('a lock that is there', () => {
   it.each<[string, SnapshotFacts]>([
     ['no rule keeps', day(1)],
     ['is held, and kept by no rule', day(1, { hold: { who: 'ana', why: 'audit', until: null } })],
-    ['is ignored', day(22, { isIgnored: true })],
-    ['is refused', day(22, { isGood: false })],
+    ['is ignored', fact('2026-11-22T00:00Z', { isIgnored: true, lockedUntil: new Date(AT) })],
+    ['is refused', fact('2026-11-22T00:00Z', { isGood: false, lockedUntil: new Date(AT) })],
     ['is a safety snapshot past its time', fact('2026-10-01T00:00Z', { purpose: 'safety', lockedUntil: new Date(AT) })],
     ['has no lock', fact('2026-11-22T01:00Z')],
   ])('is left alone for what %s', (_what, facts) => {
     const newest = fact('2026-11-22T05:00Z', { lockedUntil: new Date('2027-01-01T00:00Z') });
     const others = facts.createdAt > new Date('2026-11-22T00:30Z') ? [newest] : [newest, fact('2026-11-22T00:00Z')];
-    expect(extended([...others, facts], { keepDaily: 1 }, AT)).toEqual({});
+    expect(extended([...others, facts], { keepDaily: 1, keepWithinMs: DAY }, AT)).toEqual({});
   });
 
   it('of a safety snapshot follows keepSafety', () => {

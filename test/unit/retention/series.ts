@@ -45,7 +45,7 @@ function id(n: number): SnapshotId {
 }
 
 /** What may be out of the ordinary with one snapshot; the number says which of the series it is about. */
-const MARKS: Readonly<Record<string, (at: Date) => Partial<SnapshotFacts>>> = {
+const MARKS: Readonly<Record<string, (at: Date, before: Date) => Partial<SnapshotFacts>>> = {
   unverified: () => ({ verifiedAt: null }),
   refused: () => ({ isGood: false, verifiedAt: null }),
   spoilt: () => ({ isGood: false }),
@@ -57,8 +57,8 @@ const MARKS: Readonly<Record<string, (at: Date) => Partial<SnapshotFacts>>> = {
   lockedForAWeek: (at) => ({ lockedUntil: new Date(at.getTime() + 7 * DAY) }),
   lockedForAYear: (at) => ({ lockedUntil: new Date(at.getTime() + 365 * DAY) }),
   safety: () => ({ purpose: 'safety' }),
+  twin: (_at, before) => ({ createdAt: before }),
   fromFuture: (at) => ({ createdAt: new Date(at.getTime() + 1000 * DAY) }),
-  twin: (at) => ({ createdAt: new Date(Math.floor(at.getTime() / HOUR) * HOUR) }),
 };
 
 export type Series = { snapshots: SnapshotFacts[]; now: Date };
@@ -82,8 +82,9 @@ export function seriesOf(most: number, stepMs?: number): fc.Arbitrary<Series> {
         if (gaps.some(([first, length]) => index >= first && index < first + length)) continue;
         const at = new Date(start + index * step + ((index * 7919) % (jitter + 1)));
         const isVerified = index % everyVerified === 0;
+        const before = snapshots.at(-1)?.createdAt ?? at;
         let facts = fact(at, isVerified ? {} : { verifiedAt: null });
-        for (const [about, mark] of marks) if (about === index) facts = { ...facts, ...MARKS[mark]?.(at) };
+        for (const [about, mark] of marks) if (about === index) facts = { ...facts, ...MARKS[mark]?.(at, before) };
         snapshots.push(facts);
       }
       return { snapshots, now: new Date(start + count * step + idle) };

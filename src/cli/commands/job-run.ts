@@ -16,7 +16,7 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
   const { name } = chooseCluster(config, flags.cluster);
   const { App } = await import('../../app.ts');
   const progress = this.progress();
-  await using app = new App(config, { onProgress: progress.onProgress });
+  await using app = new App(config, { onProgress: progress.onProgress, door: `strongroom job run ${job.name}` });
   const outcome = await job.run(app, name, this.signal).finally(() => progress[Symbol.dispose]());
   this.output.result(outcome.result, () => outcome.summary.join('\n'));
   if (outcome.missing.length > 0) throw partly(outcome.missing);

@@ -1,8 +1,8 @@
 /** A lease that is held: renewed until it is released, and given up the moment that it may be another's. */
-import { describeError, isError, type StrongroomError } from '../core/errors.ts';
+import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { ClusterName, RunId, SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import type { Clock } from '../core/units.ts';
+import { type Clock, formatDuration } from '../core/units.ts';
 import type { Store } from '../store/store.ts';
 import { notConfirmed } from './errors.ts';
 import type { ProcessIdentity } from './holder.ts';
@@ -120,7 +120,7 @@ export class HeldLease implements Lease {
         if (slot.taken !== null) return;
         try {
           const change = { state: 'released', snapshot: null } as const;
-          await within(RELEASE_MS, (signal) => slot.write(() => this.#compose(change), signal));
+          await within(RELEASE_MS, slot.store, (signal) => slot.write(() => this.#compose(change), signal));
         } catch (e) {
           log.warn(
             { cluster, store: slot.store.name, err: describeError(e) },
@@ -183,7 +183,7 @@ export class HeldLease implements Lease {
     const store = slot.store.name;
     const either = AbortSignal.any([signal, this.#closed.signal]);
     try {
-      await within(ttlMs / 3, (deadline) => slot.write(() => this.#compose(), deadline), either);
+      await within(ttlMs / 3, slot.store, (deadline) => slot.write(() => this.#compose(), deadline), either);
       if (this.#unwell.delete(slot)) log.info({ cluster, store }, 'the lease is renewed there again');
       this.#watchTheEnd();
     } catch (e) {
@@ -225,19 +225,29 @@ export class HeldLease implements Lease {
 }
 
 /**
- * Rejects after `ms` whatever `act` does: a store that was asked to stop may take its time, and the next write does not wait
- * for it. What the late one still does is harmless, since each write names the state that it replaces.
+ * Rejects after `ms` whatever `act` does, with E_STORE_UNREACHABLE: a store that was asked to stop may take its time, and the next
+ * write does not wait for it. What the late one still does is harmless, since each write names the state that it replaces.
  */
-async function within(ms: number, act: (signal: AbortSignal) => Promise<void>, signal?: AbortSignal): Promise<void> {
-  const deadline = AbortSignal.timeout(Math.ceil(ms));
-  const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
-  const { promise, reject } = Promise.withResolvers<never>();
+async function within(
+  ms: number,
+  store: Store,
+  act: (signal: AbortSignal) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => {
+    const message = `the lease in ${store.location} could not be written within ${formatDuration(ms)}`;
+    deadline.abort(new StrongroomError('E_STORE_UNREACHABLE', message, { details: { store: store.name } }));
+  }, ms);
+  const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
+  const { promise: ended, reject } = Promise.withResolvers<never>();
   const onEnd = (): void => reject(either.reason);
   if (either.aborted) onEnd();
   else either.addEventListener('abort', onEnd, { once: true });
   try {
-    await Promise.race([act(either), promise]);
+    await Promise.race([act(either), ended]);
   } finally {
+    clearTimeout(timer);
     either.removeEventListener('abort', onEnd);
   }
 }

@@ -1,6 +1,7 @@
 /** The commit: signature, then manifest, in every destination that holds a proven copy. Then the cache and the README. */
 
 import { type Manifest, serialiseManifest } from '../catalogue/manifest.ts';
+import { commitIn } from '../catalogue/tombstone.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
@@ -128,7 +129,7 @@ async function movePointer(deps: BackupDeps, store: Store, snapshot: SnapshotId,
     const current = /"snapshot": "([0-9A-Z]{26})"/.exec(text)?.[1];
     // Another run was later: its pointer stays, but not one to a manifest that nobody finds there.
     const later = current !== undefined && current > snapshot ? parseSnapshotId(current) : null;
-    if (later !== null && (await store.head(objectKey(deps.cluster, 'manifests', later), { signal })) !== null) return;
+    if (later !== null && (await commitIn(deps.catalogue, store, later, signal)).kind === 'manifest') return;
   }
   const pointer = { snapshot, manifest: objectKey(deps.cluster, 'manifests', snapshot) };
   await store.put(key, Buffer.from(`${JSON.stringify(pointer, null, 2)}\n`), {

@@ -11,7 +11,7 @@ import { kindPrefix, latestKey, objectKey, parseObjectKey, periodPrefixes } from
 import { askAll, askBriefly } from '../store/patience.ts';
 import type { Store, StoredObject } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
-import { isTombstone, MAX_TOMBSTONE_BYTES } from './tombstone.ts';
+import { commitIn, isTombstone, MAX_TOMBSTONE_BYTES } from './tombstone.ts';
 
 /** One snapshot as a listing shows it. */
 export type CatalogueEntry = {
@@ -169,9 +169,9 @@ export class Catalogue {
   async #newestNames(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
     const pointed = await this.#pointer(store, signal);
     if (pointed === null) return await this.#names(store, undefined, signal, heard);
-    const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
+    const { kind } = await commitIn(this, store, pointed, signal);
     // It stays a name to try where its manifest is gone: another destination may have it, or it was taken away.
-    return [pointed, ...(await this.#names(store, head === null ? undefined : pointed, signal, heard))];
+    return [pointed, ...(await this.#names(store, kind === 'manifest' ? pointed : undefined, signal, heard))];
   }
 
   async #namesAndPointed(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
@@ -179,8 +179,8 @@ export class Catalogue {
     try {
       const pointed = await this.#pointer(store, signal);
       if (pointed === null || ids.includes(pointed)) return ids;
-      const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
-      return head === null ? ids : [...ids, pointed];
+      const { kind } = await commitIn(this, store, pointed, signal);
+      return kind === 'manifest' ? [...ids, pointed] : ids;
     } catch (e) {
       // The listing answered: that is what was asked for.
       if (!isError(e)) throw e;

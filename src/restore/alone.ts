@@ -10,7 +10,7 @@ import type { RestoreDeps } from './options.ts';
  * before the confirmation. Rejects with E_LOCKED while another run holds it, and with the abort reason.
  */
 export async function beAlone(
-  deps: RestoreDeps,
+  deps: Pick<RestoreDeps, 'into' | 'takeLease' | 'log' | 'onProgress'>,
   run: RunId,
   signal: AbortSignal,
 ): Promise<{ lease: Lease | null; notice: string[] }> {
@@ -27,7 +27,7 @@ export async function beAlone(
 }
 
 /** Throws E_LOCKED when another run has taken the lease meanwhile. That destinations went silent does not stop a restore. */
-export function checkAlone({ into, log }: RestoreDeps, lease: Lease | null): void {
+export function checkAlone({ into, log }: Pick<RestoreDeps, 'into' | 'log'>, lease: Lease | null): void {
   const lost: unknown = lease?.signal.reason;
   if (!isError(lost)) return;
   if (isTakenAway(lost)) throw lost;

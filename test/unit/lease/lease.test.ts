@@ -26,6 +26,9 @@ const lost = async (lease: Lease): Promise<void> => {
   await until('the lease to be lost', () => is(lease.signal.aborted), { everyMs: 5 });
 };
 
+/** Blocks the one thread, as SIGSTOP does. */
+const stopForATtl = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TTL_MS);
+
 describe('a lease that is held', () => {
   it('is renewed for as long as it is held, and outlives many ttls', async () => {
     await using lease = await scene.take({ ttlMs: TTL_MS });
@@ -170,12 +173,20 @@ describe('a lease that is lost', () => {
     hooks.put = async (next) => {
       const stored = await next();
       delete hooks.put;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TTL_MS);
+      stopForATtl();
       return stored;
     };
     const announced = lease.willPublish(newSnapshotId(new Date()), never).catch((e: unknown) => e);
     expect(await announced).toMatchObject({ code: 'E_LOCKED', details: { lost: 'silence' } });
     expect(lease.signal.aborted).toBe(true);
+  });
+
+  it('is found out by the clock, when the process wakes up right before the announcement', async () => {
+    await using lease = await scene.take({ ttlMs: TTL_MS });
+    stopForATtl();
+    const error = await lease.willPublish(newSnapshotId(new Date()), never).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: 'E_LOCKED', details: { lost: 'silence' } });
+    expect(await scene.read()).toMatchObject({ snapshot: null });
   });
 
   it('is not waited for by an announcement that the store does not answer', async () => {

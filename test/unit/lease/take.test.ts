@@ -8,7 +8,7 @@ import { StrongroomError } from '../../../src/core/errors.ts';
 import { newSnapshotId } from '../../../src/core/ids.ts';
 import { processStartTime } from '../../../src/core/process-start.ts';
 import { thisProcess } from '../../../src/lease/holder.ts';
-import type { Fence } from '../../../src/lease/lease.ts';
+import type { Fence, Lease } from '../../../src/lease/lease.ts';
 import { leaseKey } from '../../../src/store/layout.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { hooked } from '../../support/hooked-store.ts';
@@ -85,24 +85,29 @@ describe('a holder that lives', () => {
     expect(held.heldIn).toEqual(['a']);
   });
 
-  it('and ends meanwhile leaves nothing to do for who did not want to wait, and the lease to who did', async () => {
+  it.each([
+    { who: 'nothing to do for who did not want to wait', waitMs: 0 },
+    { who: 'the lease to who did', waitMs: 20_000 },
+  ])('and ends meanwhile leaves $who', async ({ waitMs }) => {
     const held = await scene.take({ self: on('far'), ttlMs: 60_000 });
-    const begun = Promise.withResolvers<void>();
+    const looked = Promise.withResolvers<void>();
     const store = hooked(scene.a, {
       head: async (next) => {
         const found = await next();
-        begun.resolve();
+        looked.resolve();
         return found;
       },
     });
-    const impatient = scene.take({ stores: [store], ttlMs: TTL_MS }).catch((e: unknown) => e);
-    const patient = scene.take({ stores: [store], ttlMs: TTL_MS, waitMs: 20_000 });
-    await begun.promise;
-    // The second of them has looked by then, too, or looks when it is over: both ways it has it.
+    const outcome = scene.take({ stores: [store], ttlMs: 60_000, waitMs }).catch((e: unknown) => e);
+    await looked.promise;
     await held[Symbol.asyncDispose]();
-    await using lease = await patient;
-    expect(lease.token).toBe(2);
-    expect(await impatient).toMatchObject({ code: 'E_LOCKED' });
+    if (waitMs === 0) {
+      expect(await outcome).toMatchObject({ code: 'E_LOCKED', message: expect.stringContaining('ended at') as string });
+      expect(await scene.read()).toMatchObject({ state: 'released', token: 1 });
+      return;
+    }
+    await using lease = (await outcome) as Lease;
+    expect(lease).toMatchObject({ token: 2 });
   });
 
   it('is waited for no longer than that', async () => {

@@ -138,7 +138,23 @@ it('a backup that loses the lease in the middle ends as locked, publishes nothin
     const theirs = { ...record, run: newRunId(new Date()), token: record.token + 1, ttlMs: 500, holder };
     await writeFile(leaseFile(), JSON.stringify(theirs));
   });
-  const error = await failedBackup({ ...onHost('near', 2_000), onProgress });
+  const near = onHost('near', 2_000);
+  // Its upload ends with the run's signal, and never by itself.
+  const endless = (store: Store): Store =>
+    hooked(store, {
+      put: (next, key, _body, { signal }) =>
+        key.endsWith('.snap.age')
+          ? new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+          : next(),
+    });
+  const change: TrialOptions['change'] = async (configured) => {
+    const deps = (await near.change?.(configured)) ?? configured;
+    return await onStores(
+      deps,
+      deps.destinations.map(({ store }) => endless(store)),
+    );
+  };
+  const error = await failedBackup({ ...near, change, onProgress });
   await done();
   expect(error).toMatchObject({ code: 'E_LOCKED', details: { lost: 'taken', store: 'folder' } });
   expect(await stored()).toEqual(before);

@@ -98,7 +98,7 @@ describe('a holder that lives', () => {
         return found;
       },
     });
-    const outcome = scene.take({ stores: [store], ttlMs: 60_000, waitMs }).catch((e: unknown) => e);
+    const outcome = scene.take({ stores: [store], ttlMs: 1_200, waitMs }).catch((e: unknown) => e);
     await looked.promise;
     await held[Symbol.asyncDispose]();
     if (waitMs === 0) {

@@ -1,6 +1,6 @@
-/** The composition root: a config becomes clients, stores and keys. The only file that makes AWS clients. */
-import type { KMSClient } from '@aws-sdk/client-kms';
-import type { S3Client, StorageClass } from '@aws-sdk/client-s3';
+/** The composition root: a config becomes clients, stores and keys. */
+import type { StorageClass } from '@aws-sdk/client-s3';
+import { openKmsClient, openS3Client } from './aws-clients.ts';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
 import { Records } from './catalogue/records.ts';
@@ -14,16 +14,16 @@ import { type OnProgress, unwatched } from './core/progress.ts';
 import type { Secret } from './core/secret.ts';
 import { systemClock } from './core/units.ts';
 import { KmsKey } from './crypt/kms.ts';
-import { kmsClientOptions } from './crypt/kms-call.ts';
 import { kmsSigner } from './crypt/kms-signer.ts';
 import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
+import { LEASE_TTL_MS, type Lease } from './lease/lease.ts';
+import { takeLease } from './lease/take.ts';
 import { recoveryPageOf } from './recovery.ts';
-import type { RestoreDeps, SafetySnapshot } from './restore/options.ts';
+import type { Held, RestoreDeps, SafetySnapshot } from './restore/options.ts';
 import type { SpoolOptions } from './spool/spool.ts';
 import { FileStore } from './store/file.ts';
 import { S3Store } from './store/s3.ts';
-import { s3ClientDefaults } from './store/s3-options.ts';
 import type { Store } from './store/store.ts';
 import type { VaultAuth } from './vault/auth.ts';
 import { VaultCluster } from './vault/cluster.ts';
@@ -34,8 +34,13 @@ const RETRY_BASE_MS = 2_000;
 /** After the death of a leader: up to 15 s until raft notices and elects, and some for the new one to become active. */
 const ELECTION_MS = 30_000;
 
+/** On the day of a restore the destinations may be silent, and nobody waits minutes to be told so. */
+const RESTORE_PATIENCE_MS = 30_000;
+
 export type OpenOptions = {
   onProgress?: OnProgress;
+  /** the command that it is opened for, as whoever finds a cluster locked by it shall read it */
+  door?: string;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
 };
@@ -45,6 +50,7 @@ export class App implements AsyncDisposable {
   readonly config: Config;
   readonly log: Log;
   readonly #onProgress: OnProgress;
+  readonly #door: string;
   readonly #stack = new AsyncDisposableStack();
   readonly #stores = new Map<string, Store>();
 
@@ -52,6 +58,7 @@ export class App implements AsyncDisposable {
     this.config = config;
     this.log = options.log ?? createLog(config.log.level);
     this.#onProgress = options.onProgress ?? unwatched;
+    this.#door = options.door ?? 'strongroom';
   }
 
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
@@ -80,6 +87,7 @@ export class App implements AsyncDisposable {
       signer,
       members: cluster.members,
       spool: this.spool,
+      lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door },
       limits: {
         ...cluster.backup,
         snapshotTimeoutMs: cluster.backup.snapshotTimeout,
@@ -115,7 +123,8 @@ export class App implements AsyncDisposable {
       into: into.name,
       target,
       restored,
-      takeSafety: options.withSafety ? (run, abort) => this.#takeSafety(into.name, target, run, abort) : null,
+      takeSafety: options.withSafety ? (held, abort) => this.#takeSafety(into.name, target, held, abort) : null,
+      takeLease: (run, abort) => this.#takeLease(into, run, abort),
       askRestart: options.askRestart,
       catalogue: await this.#catalogue(cluster, destinations, signal),
       stores: destinations.map(({ store }) => store),
@@ -156,7 +165,7 @@ export class App implements AsyncDisposable {
   }
 
   /** One copy is enough, and one kind of key: on the day of a restore a destination or KMS may well be down. */
-  async #takeSafety(name: string, vault: VaultCluster, run: RunId, signal: AbortSignal): Promise<SafetySnapshot> {
+  async #takeSafety(name: string, vault: VaultCluster, held: Held, signal: AbortSignal): Promise<SafetySnapshot> {
     const [{ backupWithin }, configured] = await Promise.all([
       import('./backup/within.ts'),
       this.backupDeps(name, signal),
@@ -166,8 +175,18 @@ export class App implements AsyncDisposable {
       ? { minKmsWraps: 0, minBreakGlass: 1, accept: { noKms: DECLINE_KMS } }
       : configured.recipientPolicy;
     const deps = { ...configured, vault, requiredCopies: 1, recipientPolicy };
-    const { manifest, missing } = await backupWithin(deps, { purpose: 'safety', newLineage: true }, run, signal);
+    const { manifest, missing } = await backupWithin(deps, { purpose: 'safety', newLineage: true }, held, signal);
     return { snapshot: manifest.snapshot as SnapshotId, missing: missing.map(({ what }) => what) };
+  }
+
+  /** A restore machine may have no signing key: what is to be fenced stays on record for the next backup. */
+  async #takeLease(into: ClusterConfig, run: RunId, signal: AbortSignal): Promise<Lease> {
+    const stores = (await this.#destinations(into, signal)).map(({ store }) => store);
+    return await takeLease(
+      { cluster: into.name, stores, clock: systemClock, log: this.log, ttlMs: LEASE_TTL_MS },
+      { need: 'any', waitMs: 0, answerMs: RESTORE_PATIENCE_MS, run, door: this.#door, fence: null },
+      signal,
+    );
   }
 
   get spool(): SpoolOptions {
@@ -229,7 +248,7 @@ export class App implements AsyncDisposable {
     if (options.type === 'directory') return this.#stack.use(new FileStore({ name, directory: options.path }));
     const store = new S3Store({
       name,
-      client: await this.#s3Client(options, signal),
+      client: await this.#client(openS3Client(options, signal)),
       bucket: options.bucket,
       prefix: options.prefix,
       checksum: options.checksum,
@@ -244,18 +263,8 @@ export class App implements AsyncDisposable {
     return this.#stack.use(store);
   }
 
-  async #s3Client(options: Extract<DestinationConfig, { type: 's3' }>, signal: AbortSignal): Promise<S3Client> {
-    const { S3Client } = await import('@aws-sdk/client-s3');
-    const defaults = s3ClientDefaults();
-    const ca = await options.ca?.resolve(signal);
-    const client = new S3Client({
-      ...defaults,
-      region: options.region,
-      forcePathStyle: options.forcePathStyle,
-      ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
-      ...(await readCredentials(options.credentials, signal)),
-      ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { ca } } }),
-    });
+  async #client<T extends { destroy(): void }>(opening: Promise<T>): Promise<T> {
+    const client = await opening;
     this.#stack.defer(() => client.destroy());
     return client;
   }
@@ -265,27 +274,15 @@ export class App implements AsyncDisposable {
   }
 
   async #kmsKey(key: KmsKeyConfig, signal: AbortSignal): Promise<KmsKey> {
-    return new KmsKey({ client: await this.#kmsClient(key, signal), keyId: key.keyId, region: key.region });
-  }
-
-  async #kmsClient(key: KmsKeyConfig, signal: AbortSignal): Promise<KMSClient> {
-    const { KMSClient } = await import('@aws-sdk/client-kms');
-    const defaults = kmsClientOptions(key.region);
-    const ca = await key.ca?.resolve(signal);
-    const client = new KMSClient({
-      ...defaults,
-      ...(key.endpoint === undefined ? {} : { endpoint: key.endpoint }),
-      ...(await readCredentials(key.credentials, signal)),
-      ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { ca } } }),
-    });
-    this.#stack.defer(() => client.destroy());
-    return client;
+    return new KmsKey({ client: await this.#client(openKmsClient(key, signal)), keyId: key.keyId, region: key.region });
   }
 
   async #signer(signal: AbortSignal): Promise<Signer | null> {
     const { key, kms } = this.config.signing;
     if (key !== undefined) return localSigner(await key.resolve(signal));
-    return kms === undefined ? null : kmsSigner({ client: await this.#kmsClient(kms, signal), keyId: kms.keyId });
+    return kms === undefined
+      ? null
+      : kmsSigner({ client: await this.#client(openKmsClient(kms, signal)), keyId: kms.keyId });
   }
 
   async #catalogue(cluster: ClusterConfig, destinations: Destination[], signal: AbortSignal): Promise<Catalogue> {
@@ -364,23 +361,4 @@ async function readAuth(auth: AuthConfig, signal: AbortSignal): Promise<VaultAut
     case 'cert':
       return auth;
   }
-}
-
-async function readCredentials(
-  credentials: KmsKeyConfig['credentials'],
-  signal: AbortSignal,
-): Promise<{ credentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string } }> {
-  if (credentials === undefined) return {};
-  const [id, secret, session] = await Promise.all([
-    credentials.accessKeyId.resolve(signal),
-    credentials.secretAccessKey.resolve(signal),
-    credentials.sessionToken?.resolve(signal),
-  ]);
-  return {
-    credentials: {
-      accessKeyId: id.reveal(),
-      secretAccessKey: secret.reveal(),
-      ...(session === undefined ? {} : { sessionToken: session.reveal() }),
-    },
-  };
 }

@@ -152,7 +152,7 @@ export class Fleet {
   }
 
   #open(): App {
-    return new App(this.#config, { log: this.#options.log });
+    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker' });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -43,6 +43,7 @@ export type WorkerEvent =
 
 /** A worker that says nothing for so long is taken for dead, and its job is given to another, in milliseconds. */
 const LOCK_MS = 30_000;
+const LOOK_FOR_STALLED_MS = 10_000;
 
 /** The owner closes it by {@link stop}. Nothing runs before {@link setSchedules} and {@link start}. */
 export class QueueWorker {
@@ -74,6 +75,7 @@ export class QueueWorker {
         concurrency: deps.concurrency[name],
         autorun: false,
         lockDuration: LOCK_MS,
+        stalledInterval: LOOK_FOR_STALLED_MS,
         // A job that kills its worker each time must not go round for ever.
         maxStalledCount: 2,
       });

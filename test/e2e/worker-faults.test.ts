@@ -102,3 +102,56 @@ describe('a run that was missed', () => {
     expect(await scene.snapshots()).toHaveLength(1);
   });
 });
+
+/** A snapshot that takes about ten seconds. */
+const SLOW = { kind: 'throttle', bytesPerSecond: 6_000 } as const;
+
+describe('several that start at the same instant', () => {
+  it('three workers and a CronJob make one backup', async () => {
+    await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
+    await scene.proxy.set(SLOW);
+    const workers = [scene.worker(), scene.worker(), scene.worker()];
+    const job = scene.cli('job', 'run', 'backup');
+    const { code, stderr } = await job;
+    expect([code, stderr.includes('"error"')]).toEqual([0, false]);
+    // Whoever of them did not make it saw that it was made.
+    await Promise.all(workers.map((worker) => worker.saysAgain('looked for missed runs', 2)));
+    await Promise.all(workers.map((worker) => worker.end()));
+    expect(await scene.snapshots()).toHaveLength(1);
+    expect(await leftovers(scene)).toEqual([]);
+  });
+});
+
+describe('a worker in the middle of a backup', () => {
+  it('that gets SIGTERM breaks it off within its grace, and the next worker makes it', async () => {
+    await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s', grace: '1s' });
+    await scene.proxy.set({ kind: 'throttle', bytesPerSecond: 2_000 });
+    const worker = scene.worker();
+    await worker.says('run started');
+    const { code } = await worker.end();
+    expect(code).toBe(0);
+    expect(worker.count('run ended')).toBe(0);
+    expect(await leftovers(scene)).toEqual([]);
+    expect(await scene.snapshots()).toEqual([]);
+    await scene.proxy.set({ kind: 'pass' });
+    const next = scene.worker();
+    await oneMore(scene);
+    expect((await next.end()).code).toBe(0);
+    expect(await scene.snapshots()).toHaveLength(1);
+  });
+
+  it('that is killed leaves nothing that the next one does not clean, and its job is taken over', async () => {
+    await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
+    await scene.proxy.set({ kind: 'throttle', bytesPerSecond: 2_000 });
+    const worker = scene.worker();
+    await worker.says('run started');
+    await until('it has begun to write', async () => ((await leftovers(scene)).length > 0 ? true : undefined));
+    await worker.end('SIGKILL');
+    await scene.proxy.set({ kind: 'pass' });
+    const next = scene.worker();
+    await next.says('run ended');
+    expect((await next.end()).code).toBe(0);
+    expect(await scene.snapshots()).toHaveLength(1);
+    expect(await leftovers(scene)).toEqual([]);
+  });
+});

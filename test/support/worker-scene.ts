@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { type BaoCluster, startCluster } from './bao-cluster.ts';
+import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
 import { type RedisServer, startRedis } from './redis-server.ts';
 import { type CliResult, type RunningCli, runCli, runJson, startCli } from './strongroom-cli.ts';
 import { until } from './until.ts';
@@ -69,6 +70,8 @@ export class RunningWorker {
 /** The caller disposes it: workers are killed, servers ended. */
 export class WorkerScene implements AsyncDisposable {
   readonly redis: RedisServer;
+  /** before the only node */
+  readonly proxy: FaultProxy;
   readonly cluster: BaoCluster;
   readonly world: World;
   readonly config: string;
@@ -76,10 +79,11 @@ export class WorkerScene implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
-    parts: { redis: RedisServer; cluster: BaoCluster; world: World; config: string },
+    parts: Pick<WorkerScene, 'redis' | 'proxy' | 'cluster' | 'world' | 'config'>,
     stack: AsyncDisposableStack,
   ) {
     this.redis = parts.redis;
+    this.proxy = parts.proxy;
     this.cluster = parts.cluster;
     this.world = parts.world;
     this.config = parts.config;
@@ -90,6 +94,7 @@ export class WorkerScene implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await startRedis());
     const cluster = stack.use(await startCluster({ version: '2.7.2', nodes: 1 }));
+    const proxy = stack.use(await startFaultProxy(cluster.nodes[0]?.url ?? ''));
     const world = stack.use(
       await World.create({
         destinations: { a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } },
@@ -98,11 +103,8 @@ export class WorkerScene implements AsyncDisposable {
     );
     for (const name of ['a', 'b']) await mkdir(join(world.directory, name));
     await world.grant(cluster);
-    const config = await world.config(
-      cluster.nodes.map(({ url }) => url),
-      { schedule },
-    );
-    const scene = new WorkerScene({ redis, cluster, world, config }, stack.move());
+    const config = await world.config([proxy.url], { schedule });
+    const scene = new WorkerScene({ redis, proxy, cluster, world, config }, stack.move());
     await scene.change((document) => {
       document['queue'] = { url: redis.url };
       document['log'] = { level: 'debug' };

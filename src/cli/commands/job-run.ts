@@ -17,9 +17,16 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
   const { App } = await import('../../app.ts');
   const progress = this.progress();
   await using app = new App(config, { onProgress: progress.onProgress, door: `strongroom job run ${job.name}` });
-  const { runJob } = await import('../../run/run-job.ts');
+  const { runInTurn } = await import('../../run/run-in-turn.ts');
   const request = { door: 'command', dueAt: null } as const;
-  const outcome = await runJob(job, app, name, request, this.signal).finally(() => progress[Symbol.dispose]());
-  this.output.result(outcome.result, () => outcome.summary.join('\n'));
-  if (outcome.missing.length > 0) throw partly(outcome.missing);
+  const turn = { request, waitMs: flags.lockWait };
+  const outcome = await runInTurn(job, app, name, turn, this.signal).finally(() => progress[Symbol.dispose]());
+  if ('doneBy' in outcome) {
+    const { run: by, at } = outcome.doneBy;
+    this.output.result({ doneBy: by, at }, () => `${job.name} of ${name} was done meanwhile by run ${by}`);
+    return;
+  }
+  const { ran } = outcome;
+  this.output.result(ran.result, () => ran.summary.join('\n'));
+  if (ran.missing.length > 0) throw partly(ran.missing);
 };

@@ -17,6 +17,7 @@ import { configCheck, configSchema } from './definitions/config.ts';
 import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
+import { notifyTest } from './definitions/notify.ts';
 import { restore } from './definitions/restore.ts';
 import {
   snapshotsExport,
@@ -50,6 +51,10 @@ const routes = buildRouteMap({
     keys: buildRouteMap({
       routes: { generate: command(keysGenerate, () => import('./commands/keys-generate.ts')) },
       docs: { brief: 'Break-glass and signing keys' },
+    }),
+    notify: buildRouteMap({
+      routes: { test: command(notifyTest, () => import('./commands/notify-test.ts')) },
+      docs: { brief: 'Who is told when something is wrong' },
     }),
     config: buildRouteMap({
       routes: {

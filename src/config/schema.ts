@@ -4,6 +4,7 @@ import { cluster } from './clusters.ts';
 import { destination } from './destinations.ts';
 import { NAME, path, size } from './fields.ts';
 import { encryption, type kmsKey, signing } from './keys.ts';
+import { notifications } from './notifications.ts';
 
 const spool = z.strictObject({
   directory: path()
@@ -36,6 +37,7 @@ export const configSchema = z.strictObject({
   encryption: encryption.prefault({}).describe('who can open a snapshot'),
   signing: signing.describe('who vouches for a snapshot'),
   clusters: named('cluster', cluster).describe('the clusters, by name'),
+  notifications: notifications.prefault({}).describe('who is told when something is wrong'),
 });
 
 /** What the schema makes of a file; see load.ts for {@link Config}. */
@@ -45,4 +47,5 @@ export type ParsedClusterConfig = ParsedConfig['clusters'][string];
 export type KmsKeyConfig = z.output<typeof kmsKey>;
 export type EncryptionConfig = z.output<typeof encryption>;
 export type DestinationConfig = z.output<typeof destination>;
+export type SinkConfig = ParsedConfig['notifications']['sinks'][string];
 export type AuthConfig = ParsedClusterConfig['auth'];

@@ -135,6 +135,15 @@ export const CODES = {
     meaning: 'the clocks of this machine and of the destination differ too much',
   },
   E_STORE_RESPONSE: { exit: 14, http: 502, retryable: true, meaning: 'an answer no store should give' },
+
+  E_NOTIFY_UNREACHABLE: { exit: 14, http: 502, retryable: true, meaning: 'a notification sink does not answer' },
+  E_NOTIFY_THROTTLED: { exit: 14, http: 429, retryable: true, meaning: 'a notification sink asks to slow down' },
+  E_NOTIFY_REFUSED: {
+    exit: 14,
+    http: 502,
+    retryable: false,
+    meaning: 'a notification sink refuses the message or the credentials',
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof CODES;

@@ -150,6 +150,8 @@ const HINTS: Readonly<Record<number, string>> = {
 export function parseRetryAfter(value: string | string[] | undefined, nowMs: number): number | null {
   const text = (Array.isArray(value) ? value[0] : value)?.trim();
   if (text === undefined || text === '') return null;
-  const ms = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  // Only dates as HTTP writes them: the parser makes a year of "-1".
+  const date = /GMT$/.test(text) ? Date.parse(text) - nowMs : Number.NaN;
+  const ms = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : date;
   return Number.isNaN(ms) ? null : Math.min(RETRY_AFTER_LIMIT_MS, Math.max(0, Math.ceil(ms)));
 }

@@ -159,9 +159,7 @@ export class Lane<T> implements AsyncDisposable {
   }
 
   #dropStale(): void {
-    const { isStale } = this.#options;
-    if (isStale === undefined) return;
-    const stale = [...this.#waiting].filter(([, item]) => isStale(item));
+    const stale = [...this.#waiting].filter(([, item]) => this.#options.isStale?.(item) === true);
     for (const [key] of stale) this.#waiting.delete(key);
     if (stale.length > 0) {
       this.#options.onLost(
@@ -173,7 +171,7 @@ export class Lane<T> implements AsyncDisposable {
   }
 
   #dropOne(): void {
-    const { worth } = this.#options;
+    const worth = (item: T): number => this.#options.worth(item);
     let least: [string, T] | null = null;
     for (const entry of this.#waiting) {
       if (this.#sending.has(entry[1])) continue;

@@ -120,7 +120,13 @@ function eventSink(name: string, options: EventSinkConfig, clock: Clock): Sink {
     case 'email': {
       const { host, port, security, auth, ca, from, to } = options;
       return new EmailSink({
-        ...{ name, host, port, security, from, to, timeoutMs: options.timeout },
+        name,
+        host,
+        port,
+        security,
+        from,
+        to,
+        timeoutMs: options.timeout,
         ...(auth === undefined ? {} : { auth }),
         ...(ca === undefined ? {} : { ca }),
       });

@@ -147,11 +147,11 @@ const HINTS: Readonly<Record<number, string>> = {
 };
 
 /** Seconds or an HTTP date to milliseconds from `nowMs`, at most fifteen minutes; null = not said, or not understood. */
-export function parseRetryAfter(value: string | string[] | undefined, nowMs: number): number | null {
+function parseRetryAfter(value: string | string[] | undefined, nowMs: number): number | null {
   const text = (Array.isArray(value) ? value[0] : value)?.trim();
   if (text === undefined || text === '') return null;
   // Only dates as HTTP writes them: the parser makes a year of "-1".
-  const date = /GMT$/.test(text) ? Date.parse(text) - nowMs : Number.NaN;
+  const date = text.endsWith('GMT') ? Date.parse(text) - nowMs : Number.NaN;
   const ms = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) * 1000 : date;
   return Number.isNaN(ms) ? null : Math.min(RETRY_AFTER_LIMIT_MS, Math.max(0, Math.ceil(ms)));
 }

@@ -156,7 +156,18 @@ export class Notifier implements AsyncDisposable {
       }
       if (notice.state === 'resolved') this.#book.settle(notice.key, '');
     }
+    this.#endLeftBehind();
     this.#remindLater();
+  }
+
+  /** A sink that failed and was then taken out of the config will never work again: nobody else would end that. */
+  #endLeftBehind(): void {
+    const names = new Set([...this.#lines, ...this.#pings].map(({ sink }) => ailingKey(sink.name)));
+    for (const { notice } of this.#book.entries) {
+      if (!notice.key.startsWith(ailingKey('')) || names.has(notice.key)) continue;
+      const text = 'The sink is not in the config any more.';
+      this.notify({ ...notice, state: 'resolved', text, at: this.#options.clock.now(), fields: {} });
+    }
   }
 
   #line({ sink, minSeverity, clusters }: NotifierOptions['sinks'][number]): Line {
@@ -267,7 +278,7 @@ export class Notifier implements AsyncDisposable {
 
   #remind(): void {
     const now = this.#options.clock.now();
-    for (const entry of [...this.#book.entries]) {
+    for (const entry of this.#book.entries) {
       const isDue = entry.toldAt.getTime() + this.#options.repeatAfterMs <= now.getTime();
       if (entry.notice.state === 'resolved' || !isDue) continue;
       entry.notice = { ...entry.notice, state: 'update', at: now };

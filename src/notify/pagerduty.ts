@@ -55,7 +55,7 @@ export class PagerDutySink implements Sink {
 }
 
 /** The event without its routing key. */
-export function pagerDutyEvent(notice: Notice): Record<string, unknown> {
+function pagerDutyEvent(notice: Notice): Record<string, unknown> {
   const incident = { dedup_key: dedupKey(notice.key), client: 'strongroom' };
   if (notice.state === 'resolved') return { ...incident, event_action: 'resolve' };
   return {

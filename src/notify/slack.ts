@@ -45,7 +45,7 @@ export class SlackSink implements Sink {
 }
 
 /** The body of the request: `text` for notifications and plain clients, blocks for the rest. */
-export function slackMessage(notices: readonly Notice[]): { text: string; blocks: unknown[] } {
+function slackMessage(notices: readonly Notice[]): { text: string; blocks: unknown[] } {
   const title = subject(notices);
   const body = bodyLines(notices).join('\n').trim();
   return {

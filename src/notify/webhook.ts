@@ -33,7 +33,7 @@ export class WebhookSink implements Sink {
 }
 
 /** Its fields only ever grow within version 1. */
-export function webhookDocument(notices: readonly Notice[], sentAt: Date): Record<string, unknown> {
+function webhookDocument(notices: readonly Notice[], sentAt: Date): Record<string, unknown> {
   return {
     version: 1,
     source: 'strongroom',

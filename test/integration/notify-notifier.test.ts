@@ -248,6 +248,18 @@ describe('a restart', () => {
     expect(toldTo(server)).toEqual([['update prod-eu-1/backup']]);
   });
 
+  it('ends the trouble of a sink that is no longer in the config, and forgets what was owed to it', async () => {
+    const at = new Date().toISOString();
+    const gone = { ...event({ key: 'notifications/gone', cluster: null }), at, openedAt: at };
+    const over = { ...event({ key: 'b', state: 'resolved' }), at, openedAt: at, told: ['gone'], owed: ['gone'] };
+    const restore = () => Promise.resolve([gone, over]);
+    const { notifier } = await startTestNotifier({ sinks: [hook(server)], restore });
+    await using _ = notifier;
+    await notifier.flush(soon());
+    expect(toldTo(server)).toEqual([['resolved notifications/gone']]);
+    expect(notifier.saved()).toEqual([]);
+  });
+
   it('that finds nothing out tells everything anew, and says so', async () => {
     const heard: unknown[] = [];
     const observer = {

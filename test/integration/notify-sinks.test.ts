@@ -66,6 +66,14 @@ describe('a Slack-compatible webhook', () => {
   });
 
   it('stays below the limits of the API, with no character cut in half', async () => {
+    // Both places where a cut may fall.
+    for (const start of ['', 'x']) {
+      await slack().send([notice({ title: `${start}${'😀'.repeat(900)}`, text: '' })], never);
+      expect((lastBody() as { text: string }).text.isWellFormed()).toBe(true);
+      await slack().send([notice({ text: `${start}${'😀'.repeat(5_000)}` })], never);
+      expect((lastBody() as { text: string }).text.isWellFormed()).toBe(true);
+      expect(server.received.at(-1)?.body).not.toMatch(/\\ud83d(?!\\ude00)/);
+    }
     await slack().send([notice({ text: '&😀'.repeat(5_000) })], never);
     const { text, blocks } = lastBody() as { text: string; blocks: { text: { text: string } }[] };
     for (const one of [text, ...blocks.map((block) => block.text.text)]) {

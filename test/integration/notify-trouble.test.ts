@@ -48,6 +48,7 @@ describe('a sink that fails for a while', () => {
     const { notifier, told } = await startTestNotifier({ sinks: [hook(server)] });
     await using _ = notifier;
     notifier.notify(event());
+    await until('it asked for time', async () => told.failed.length === 1 || undefined, { everyMs: 5 });
     await notifier.flush(soon());
     const [first, second] = server.received;
     expect(told.failed).toMatchObject([{ code: 'E_NOTIFY_THROTTLED', waitMs: 1_000 }]);

@@ -17,6 +17,7 @@ import { configCheck, configSchema } from './definitions/config.ts';
 import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
+import { notifyTest } from './definitions/notify.ts';
 import { policyIam, policyKms, policyLifecycle, policyS3, policyVault } from './definitions/policy.ts';
 import { restore } from './definitions/restore.ts';
 import {
@@ -62,6 +63,10 @@ const routes = buildRouteMap({
         's3-lifecycle': command(policyLifecycle, () => import('./commands/policy-lifecycle.ts')),
       },
       docs: { brief: 'Least-privilege documents for what the config says' },
+    }),
+    notify: buildRouteMap({
+      routes: { test: command(notifyTest, () => import('./commands/notify-test.ts')) },
+      docs: { brief: 'Who is told when something is wrong' },
     }),
     config: buildRouteMap({
       routes: {

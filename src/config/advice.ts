@@ -44,6 +44,28 @@ export function advise(config: Config): string[] {
   if (config.queue !== undefined && isInTheClear(config.queue)) {
     advice.push('queue: the password and the jobs cross the network in the clear; use rediss:// or a tls block');
   }
+  return [...advice, ...adviseNotifications(config)];
+}
+
+function adviseNotifications({ clusters, notifications }: Config): string[] {
+  const advice: string[] = [];
+  const sinks = Object.entries(notifications.sinks);
+  const at = 'notifications.sinks';
+  for (const [name, sink] of sinks) {
+    if (sink.type === 'email' ? sink.dangerouslySendInClear && sink.security === 'none' : sink.dangerouslyAllowHttp) {
+      advice.push(`${at}.${name}: messages may cross the network in the clear; use TLS`);
+    }
+  }
+  for (const [cluster, { schedule }] of Object.entries(clusters)) {
+    if (schedule === undefined) continue;
+    const own = sinks.filter(([, sink]) => sink.clusters === undefined || sink.clusters.includes(cluster));
+    if (own.every(([, { type }]) => type === 'ping')) {
+      advice.push(`${at}: nobody is told when a run for ${cluster} fails; add a sink, such as type: slack or email`);
+    }
+    if (!own.some(([, { type }]) => type === 'ping')) {
+      advice.push(`${at}: nobody notices when no run for ${cluster} is made at all; add a sink with type: ping`);
+    }
+  }
   return advice;
 }
 

@@ -30,10 +30,13 @@ const clusterPart = z.looseObject({
     .nullish()
     .catch(null),
 });
+const sinkPart = z.looseObject({ clusters: z.array(z.unknown()).catch([]) });
+const notificationsPart = z.looseObject({ sinks: z.record(z.string(), sinkPart.nullable().catch(null)).catch({}) });
 const configPart = z.looseObject({
   destinations: z.record(z.string(), z.unknown()).nullish().catch(null),
   encryption: encryptionPart.nullish().catch(null),
   clusters: z.record(z.string(), clusterPart.nullable().catch(null)).catch({}),
+  notifications: notificationsPart.nullish().catch(null),
 });
 
 type Report = (path: Path, message: string) => void;
@@ -42,7 +45,7 @@ type Report = (path: Path, message: string) => void;
 export function applyRules(data: unknown): Finding[] {
   const parsed = configPart.safeParse(data);
   if (!parsed.success) return [];
-  const { destinations, encryption, clusters } = parsed.data;
+  const { destinations, encryption, clusters, notifications } = parsed.data;
   const findings = new Map<string, Finding>();
   // Clusters share the top-level block: its mistakes are told once.
   const report: Report = (path, message) => {
@@ -55,10 +58,21 @@ export function applyRules(data: unknown): Finding[] {
       findings.set(`${what} ${name}`, { path: [`${what}s`, name], message, what: 'key' });
     }
   }
+  for (const [name, sink] of Object.entries(notifications?.sinks ?? {})) {
+    const at = ['notifications', 'sinks', name];
+    if (!NAME.test(name)) {
+      const message = 'not the name of a sink; write lower-case letters, digits and inner dashes, at most 63';
+      findings.set(`sink ${name}`, { path: at, message, what: 'key' });
+    }
+    const report: Report = (path, message) => {
+      findings.set(`${name} ${path.join('.')}`, { path: [...at, 'clusters', ...path], message, what: 'value' });
+    };
+    checkNames('cluster', sink?.clusters ?? [], sections.cluster, report);
+  }
   for (const [name, cluster] of Object.entries(clusters)) {
     if (cluster === null) continue;
     if (destinations !== null && destinations !== undefined) {
-      checkNames(cluster.destinations, Object.keys(destinations), (path, message) =>
+      checkNames('destination', cluster.destinations, Object.keys(destinations), (path, message) =>
         report(['clusters', name, 'destinations', ...path], message),
       );
     }
@@ -78,11 +92,11 @@ export function applyRules(data: unknown): Finding[] {
   return [...findings.values()];
 }
 
-function checkNames(names: readonly unknown[], known: readonly string[], report: Report): void {
+function checkNames(what: string, names: readonly unknown[], known: readonly string[], report: Report): void {
   for (const [index, name] of names.entries()) {
     if (typeof name !== 'string' || known.includes(name)) continue;
     const meant = nearest(name, known);
-    report([index], `no such destination; ${meant === null ? `known: ${known.join(', ')}` : `did you mean ${meant}?`}`);
+    report([index], `no such ${what}; ${meant === null ? `known: ${known.join(', ')}` : `did you mean ${meant}?`}`);
   }
 }
 

@@ -4,8 +4,8 @@ import { cluster } from './clusters.ts';
 import { destination } from './destinations.ts';
 import { NAME, path, size } from './fields.ts';
 import { encryption, type kmsKey, signing } from './keys.ts';
+import { notifications } from './notifications.ts';
 import { queue } from './queue.ts';
-
 import { worker } from './worker.ts';
 
 const spool = z.strictObject({
@@ -43,6 +43,7 @@ export const configSchema = z.strictObject({
   queue: queue
     .exactOptional()
     .describe('the Redis that `strongroom worker` takes its jobs from; nothing else needs it'),
+  notifications: notifications.prefault({}).describe('who is told when something is wrong'),
 });
 
 /** What the schema makes of a file; see load.ts for {@link Config}. */
@@ -52,4 +53,5 @@ export type ParsedClusterConfig = ParsedConfig['clusters'][string];
 export type KmsKeyConfig = z.output<typeof kmsKey>;
 export type EncryptionConfig = z.output<typeof encryption>;
 export type DestinationConfig = z.output<typeof destination>;
+export type SinkConfig = ParsedConfig['notifications']['sinks'][string];
 export type AuthConfig = ParsedClusterConfig['auth'];

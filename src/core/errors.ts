@@ -155,6 +155,14 @@ export const CODES = {
     retryable: false,
     meaning: "the queue's Redis is not set up as the queue needs it, or is another one than configured",
   },
+  E_NOTIFY_UNREACHABLE: { exit: 14, http: 502, retryable: true, meaning: 'a notification sink does not answer' },
+  E_NOTIFY_THROTTLED: { exit: 14, http: 429, retryable: true, meaning: 'a notification sink asks to slow down' },
+  E_NOTIFY_REFUSED: {
+    exit: 14,
+    http: 502,
+    retryable: false,
+    meaning: 'a notification sink refuses the message or the credentials',
+  },
 } as const satisfies Record<string, CodeEntry>;
 
 export type ErrorCode = keyof typeof CODES;

@@ -55,11 +55,7 @@ describe('a queue', () => {
       '{ url: "redis://r", tls: { serverName: r } }',
       'queue.tls: how to trust a server that is asked without TLS; write rediss:// in url',
     ],
-    [
-      'half a certificate',
-      '{ url: "rediss://r", tls: { key: env:K } }',
-      'queue.tls.key: half of a client certificate',
-    ],
+    ['half a certificate', '{ url: "rediss://r", tls: { key: env:K } }', 'queue.tls.key: half of a client certificate'],
     ['braces', '{ cluster: ["r:1"], prefix: "{a}" }', 'queue.prefix: not a prefix; write letters, digits'],
     ['a colon', '{ url: "redis://r", prefix: "a:b" }', 'queue.prefix: not a prefix; write letters, digits'],
     ['a typo', '{ ulr: "redis://r" }', 'queue.ulr: unknown option; did you mean url?'],

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { Secret } from '../../src/core/secret.ts';
 import type { RedisState } from '../../src/queue/redis.ts';
@@ -5,6 +6,7 @@ import { redisError } from '../../src/queue/redis-errors.ts';
 import { openJobLine } from '../support/redis-jobs.ts';
 import { open, single } from '../support/redis-open.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { startTcp } from '../support/tcp-server.ts';
 import { until } from '../support/until.ts';
 
 const never = new AbortController().signal;
@@ -36,6 +38,8 @@ describe('Redis', () => {
       (e: unknown) => redisError(e, one.name),
     );
     expect(refused).toMatchObject({ code: 'E_QUEUE_UNREACHABLE', retryable: true });
+    // Refused, not kept for later: whoever was told "no" must not see it done.
+    expect(refused?.cause).toMatchObject({ message: expect.stringContaining("isn't writeable") as string });
     expect(performance.now() - start).toBeLessThan(2_000);
     await expect(one.untilReady(300, never)).rejects.toMatchObject({
       code: 'E_QUEUE_UNREACHABLE',
@@ -98,6 +102,35 @@ describe('Redis', () => {
     expect(connections).toBeLessThan(30);
     await server.makeWritable();
     await redis.untilReady(20_000, never);
+  });
+
+  it('moved behind an address that stays: the connection to what is now a replica is given up for a new one', async () => {
+    await using old = await startRedis();
+    await using next = await startRedis();
+    let primary = old;
+    await using proxy = await startTcp((client) => {
+      const upstream = connect(primary.port, '127.0.0.1');
+      for (const [from, to] of [
+        [client, upstream],
+        [upstream, client],
+      ] as const) {
+        from.on('error', () => to.destroy()).once('close', () => to.destroy());
+        from.pipe(to);
+      }
+    });
+    const { states: told, connection } = open(
+      { ...single(old), at: { type: 'single', address: `127.0.0.1:${proxy.port}` } },
+      'worker',
+    );
+    await using redis = connection;
+    await redis.untilReady(10_000, never);
+    primary = next;
+    await old.makeReadOnly();
+    await until('the pulse at the new primary', async () =>
+      (await next.command('exists', 'strongroom:pulse')) === 1 ? true : undefined,
+    );
+    await redis.untilReady(10_000, never);
+    expect(states(told).at(-1)).toBe('ready');
   });
 
   it('full: away although it answers, and back when there is room', async () => {

@@ -31,8 +31,17 @@ export async function openJobLine(producer: RedisConnection, worker: RedisConnec
   );
   queue.on('error', (e) => errors.push(e));
   doer.on('error', (e) => errors.push(e));
-  await queue.waitUntilReady();
-  await doer.waitUntilReady();
+  const close = async (): Promise<void> => {
+    await doer.close(true);
+    await queue.close();
+  };
+  try {
+    await queue.waitUntilReady();
+    await doer.waitUntilReady();
+  } catch (e) {
+    await close();
+    throw e;
+  }
   let last = 0;
   const add = async (): Promise<number> => {
     last += 1;
@@ -59,9 +68,6 @@ export async function openJobLine(producer: RedisConnection, worker: RedisConnec
         clearTimeout(late);
       }
     },
-    [Symbol.asyncDispose]: async () => {
-      await doer.close(true);
-      await queue.close();
-    },
+    [Symbol.asyncDispose]: close,
   };
 }

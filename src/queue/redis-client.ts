@@ -1,4 +1,5 @@
 /** An ioredis client for one role, and every copy that BullMQ makes of it. */
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { Cluster, Redis } from 'ioredis';
 import { StrongroomError } from '../core/errors.ts';
@@ -87,6 +88,8 @@ export function tlsOf(options: RedisOptions): TlsConnect | undefined {
   };
   try {
     createSecureContext(pems);
+    // That one passes over a CA that it cannot read, and then trusts nobody.
+    if (ca !== undefined) new X509Certificate(ca);
   } catch (e) {
     throw new StrongroomError('E_QUEUE_CONFIG', `the certificates for ${nameOf(options)} cannot be used`, {
       hint: '`queue.tls`: PEM texts are wanted, and `key` must be the key of `cert`',

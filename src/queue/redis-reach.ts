@@ -22,15 +22,52 @@ export async function socketFault(
 
 async function tryOne(address: string, tls: TlsConnect | undefined, signal: AbortSignal): Promise<Error | null> {
   const where = parseAddress(address);
+  if (tls === undefined) return onceOpen(connectTcp(where), 'connect', signal);
+  const fault = await onceOpen(connectTls({ ...where, ...tls }), 'secureConnect', signal);
+  // Redis without TLS waits for the end of a line that a ClientHello does not have.
+  if (fault === null || !isTimeOut(fault) || !(await answersInPlainText(connectTcp(where), signal))) return fault;
+  return Object.assign(new Error('it answers PING in plain text', { cause: fault }), { code: PLAIN_TEXT });
+}
+
+const TIME_OUT = 'ETIMEDOUT';
+/** As node:tls calls it when the peer says so itself. */
+const PLAIN_TEXT = 'ERR_SSL_WRONG_VERSION_NUMBER';
+
+function isTimeOut(e: Error): boolean {
+  return 'code' in e && e.code === TIME_OUT;
+}
+
+async function onceOpen(
+  socket: Socket,
+  event: 'connect' | 'secureConnect',
+  signal: AbortSignal,
+): Promise<Error | null> {
+  return settled(socket, signal, (done) => socket.once(event, () => done(null)));
+}
+
+async function answersInPlainText(socket: Socket, signal: AbortSignal): Promise<boolean> {
+  const fault = await settled(socket, signal, (done) => {
+    socket.once('connect', () => socket.write('PING\r\n'));
+    // Whatever it answers, NOAUTH too: it is Redis, and not TLS.
+    socket.once('data', (said: Buffer) => done(/^[+-]/.test(said.toString('latin1')) ? null : new Error('not Redis')));
+  });
+  return fault === null && !signal.aborted;
+}
+
+/** What `watch` settles with, or the socket's error, or a time-out; null on abort. The socket is gone afterwards. */
+async function settled(
+  socket: Socket,
+  signal: AbortSignal,
+  watch: (done: (fault: Error | null) => void) => void,
+): Promise<Error | null> {
   const done = Promise.withResolvers<Error | null>();
-  const socket: Socket = tls === undefined ? connectTcp(where) : connectTls({ ...where, ...tls });
   const onAbort = (): void => done.resolve(null);
   signal.addEventListener('abort', onAbort, { once: true });
   socket.setTimeout(CONNECT_MS, () => {
-    done.resolve(Object.assign(new Error(`no connection within ${CONNECT_MS} ms`), { code: 'ETIMEDOUT' }));
+    done.resolve(Object.assign(new Error(`no connection within ${CONNECT_MS} ms`), { code: TIME_OUT }));
   });
   socket.once('error', done.resolve);
-  socket.once(tls === undefined ? 'connect' : 'secureConnect', () => done.resolve(null));
+  watch(done.resolve);
   try {
     return await done.promise;
   } finally {

@@ -1,4 +1,5 @@
 /** A connection to the queue's Redis that comes back by itself, and never says that it is there when it is not. */
+import { Cluster } from 'ioredis';
 import { StrongroomError } from '../core/errors.ts';
 import { createClient, type RedisClient, type RedisRole, tlsOf } from './redis-client.ts';
 import { needsAHand, redisError, silent } from './redis-errors.ts';
@@ -130,11 +131,15 @@ export class RedisConnection implements AsyncDisposable {
     if (!this.#wasReady && !needsAHand(error)) void this.#lookCloser();
   }
 
-  /** ioredis keeps to itself why a sentinel or a node of a cluster could not be reached: the socket knows. */
+  /**
+   * ioredis keeps to itself why a sentinel or a node of a cluster could not be reached: the socket knows. And a TLS
+   * handshake without an answer may be one with a port that speaks plain text.
+   */
   async #lookCloser(): Promise<void> {
-    if (this.#options.at.type === 'single' || this.#isLooking) return;
+    const { at, tls } = this.#options;
+    if (this.#isLooking || (at.type === 'single' && tls === undefined)) return;
     this.#isLooking = true;
-    const fault = await socketFault(addressesOf(this.#options.at), tlsOf(this.#options), this.#closing.signal);
+    const fault = await socketFault(addressesOf(at), tlsOf(this.#options), this.#closing.signal);
     this.#isLooking = false;
     if (fault === null || this.#wasReady || this.#isOver) return;
     this.#lastError = fault;
@@ -177,7 +182,7 @@ export class RedisConnection implements AsyncDisposable {
 
   #away(why: StrongroomError): void {
     const before = this.#state;
-    if (this.#closing.signal.aborted) return;
+    if (this.#closing.signal.aborted || (this.#failure !== null && why !== this.#failure)) return;
     if (before.state === 'away' && before.why?.code === why.code && before.why.message === why.message) return;
     this.#tell({ state: 'away', since: before.state === 'away' ? before.since : new Date(), why });
   }
@@ -212,14 +217,16 @@ async function mayInfo(client: RedisClient): Promise<boolean> {
   }
 }
 
-/** While it waits to reconnect there is no socket, and no 'end' will come. */
 async function disconnect(client: RedisClient): Promise<void> {
-  const hasSocket = !['wait', 'reconnecting', 'end'].includes(client.status);
+  const isOpen = client instanceof Cluster ? client.nodes().length > 0 : !SOCKETLESS.includes(client.status);
   const ended = Promise.withResolvers<void>();
   client.once('end', () => ended.resolve());
   client.disconnect();
-  if (!hasSocket) return;
+  if (!isOpen) return;
   const timer = setTimeout(() => ended.resolve(), CLOSE_MS);
   await ended.promise;
   clearTimeout(timer);
 }
+
+/** While it waits to reconnect there is no socket, and no 'end' will come. */
+const SOCKETLESS: readonly string[] = ['wait', 'reconnecting', 'end'];

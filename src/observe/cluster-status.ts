@@ -7,6 +7,7 @@ import type { Records } from '../catalogue/records.ts';
 import type { StrongroomError } from '../core/errors.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import type { Store } from '../store/store.ts';
+import type { Silence } from './silence.ts';
 
 /** One good backup, by its signed manifest. */
 export type BackupFact = {
@@ -73,6 +74,10 @@ export type StatusDeps = {
   stores: readonly Store[];
   /** names of those whose objects are to be locked */
   locked: readonly string[];
+  /** time for a destination to answer, in milliseconds; default 20 s */
+  answerMs?: number;
+  /** destinations that were silent a moment ago are not asked again */
+  silence?: Silence;
 };
 
 /** Clocks differ. A backup or proof that is further ahead is dated in the future, in milliseconds. */

@@ -26,8 +26,10 @@ export async function readDestination(deps: StatusDeps, store: Store, now: Date,
     locks: null,
     fromTheFuture: [],
   };
+  const known = deps.silence?.of(store.name, now) ?? null;
+  if (known !== null) return { ...status, away: known };
   try {
-    await answered(store.location, (either) => readInto(status, deps, store, now, either), signal);
+    await answered(store.location, (either) => readInto(status, deps, store, now, either), signal, deps.answerMs);
   } catch (e) {
     signal.throwIfAborted();
     if (!isError(e)) throw e;

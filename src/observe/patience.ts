@@ -3,14 +3,14 @@ import { StrongroomError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 
 /** Time for one destination to answer, in milliseconds. Its own client would repeat a request for a minute. */
-export const ANSWER_MS = 20_000;
+const ANSWER_MS = 20_000;
 
 /** Rejects as `ask` does, and with E_STORE_UNREACHABLE for `location` after `ms`; with `signal.reason` on abort. */
 export async function answered<T>(
   location: string,
   ask: (signal: AbortSignal) => Promise<T>,
   signal: AbortSignal,
-  ms = ANSWER_MS,
+  ms: number = ANSWER_MS,
 ): Promise<T> {
   const impatience = new AbortController();
   const timer = setTimeout(() => impatience.abort(), ms);

@@ -43,7 +43,7 @@ export async function findWhole(
     missing: new Map(destinations.map(({ name }) => [name, 0])),
   };
   try {
-    await answered('a destination', (either) => search(deps, destinations, whole, now, either), signal);
+    await answered('a destination', (either) => search(deps, destinations, whole, now, either), signal, deps.answerMs);
   } catch (e) {
     signal.throwIfAborted();
     if (!isError(e)) throw e;

@@ -13,11 +13,13 @@ import { TOOL_VERSION } from '../version.ts';
 import { type Context, createContext } from './context.ts';
 import { command } from './define.ts';
 import { backup } from './definitions/backup.ts';
+import { check } from './definitions/check.ts';
 import { configCheck, configSchema } from './definitions/config.ts';
 import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
 import { restore } from './definitions/restore.ts';
+import { serve } from './definitions/serve.ts';
 import {
   snapshotsExport,
   snapshotsList,
@@ -32,6 +34,8 @@ const routes = buildRouteMap({
   routes: {
     backup: command(backup, () => import('./commands/backup.ts')),
     restore: command(restore, () => import('./commands/restore.ts')),
+    check: command(check, () => import('./commands/check.ts')),
+    serve: command(serve, () => import('./commands/serve.ts')),
     inspect: command(inspect, () => import('./commands/inspect.ts')),
     snapshots: buildRouteMap({
       routes: {

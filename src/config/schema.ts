@@ -4,6 +4,7 @@ import { cluster } from './clusters.ts';
 import { destination } from './destinations.ts';
 import { NAME, path, size } from './fields.ts';
 import { encryption, type kmsKey, signing } from './keys.ts';
+import { serve } from './serve.ts';
 
 const spool = z.strictObject({
   directory: path()
@@ -35,6 +36,7 @@ export const configSchema = z.strictObject({
   destinations: named('destination', destination).describe('where backups are stored, by name'),
   encryption: encryption.prefault({}).describe('who can open a snapshot'),
   signing: signing.describe('who vouches for a snapshot'),
+  serve: serve.prefault({}).describe('the web server of strongroom serve'),
   clusters: named('cluster', cluster).describe('the clusters, by name'),
 });
 

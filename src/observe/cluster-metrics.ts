@@ -53,7 +53,11 @@ function addDestination(destination: DestinationStatus, now: Date, add: Add): vo
 function addJob(job: string, { last, lastDone, failuresSince }: JobStatus, add: Add): void {
   const labels = { job };
   add('strongroom_last_run_timestamp_seconds', labels, timestamp(new Date(last.startedAt)));
-  add('strongroom_last_success_timestamp_seconds', labels, lastDone === null ? null : timestamp(new Date(lastDone.startedAt)));
+  add(
+    'strongroom_last_success_timestamp_seconds',
+    labels,
+    lastDone === null ? null : timestamp(new Date(lastDone.startedAt)),
+  );
   add('strongroom_last_run_failed', labels, Number(last.outcome !== 'done'));
   add('strongroom_run_failures_since_success', labels, failuresSince);
   for (const [stage, ms] of Object.entries(last.timings)) {

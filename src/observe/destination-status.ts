@@ -2,10 +2,10 @@
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import { newSnapshotId, type SnapshotId, snapshotTime } from '../core/ids.ts';
-import { objectKey, parseObjectKey, kindPrefix } from '../store/layout.ts';
+import { kindPrefix, objectKey, parseObjectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
-import { answered } from './patience.ts';
 import { type BackupFact, CLOCK_TOLERANCE_MS, type DestinationStatus, type StatusDeps } from './cluster-status.ts';
+import { answered } from './patience.ts';
 
 type Read = DestinationStatus & { fromTheFuture: SnapshotId[] };
 
@@ -38,13 +38,7 @@ export async function readDestination(deps: StatusDeps, store: Store, now: Date,
   return status;
 }
 
-async function readInto(
-  status: Read,
-  deps: StatusDeps,
-  store: Store,
-  now: Date,
-  signal: AbortSignal,
-): Promise<void> {
+async function readInto(status: Read, deps: StatusDeps, store: Store, now: Date, signal: AbortSignal): Promise<void> {
   const own = deps.catalogue.only(store.name);
   const horizon = new Date(now.getTime() + CLOCK_TOLERANCE_MS);
   let { newest, skipped } = await own.latest(signal);

@@ -1,7 +1,7 @@
 /** How the jobs of a cluster went lately, by the signed records of their runs. */
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
-import type { KnownRecords } from './record-memory.ts';
 import { CLOCK_TOLERANCE_MS, type JobStatus } from './cluster-status.ts';
+import type { KnownRecords } from './record-memory.ts';
 
 /** Older runs say nothing of today, in milliseconds. */
 const RUNS_OF_MS = 40 * 86_400_000;

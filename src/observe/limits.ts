@@ -7,7 +7,9 @@ import type { Limits } from './verdict.ts';
 export type LimitsConfig = {
   limits?: { maxAge?: number | undefined; maxProofAge?: number | undefined } | undefined;
   schedule?:
-    | ({ timeZone: string } & Partial<Record<'backup' | 'verify', { cron: string; jitter?: number | undefined } | undefined>>)
+    | ({ timeZone: string } & Partial<
+        Record<'backup' | 'verify', { cron: string; jitter?: number | undefined } | undefined>
+      >)
     | undefined;
 };
 

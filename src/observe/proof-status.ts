@@ -4,8 +4,8 @@ import { isError } from '../core/errors.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import { proofTime } from '../snapshots/choose-copies.ts';
 import type { ProofName } from '../store/record-layout.ts';
-import type { KnownRecords } from './record-memory.ts';
 import { CLOCK_TOLERANCE_MS } from './cluster-status.ts';
+import type { KnownRecords } from './record-memory.ts';
 
 export type ProofStatus = {
   /** null = never */

@@ -89,5 +89,8 @@ async function readRecords(
 }
 
 function latestOf(backups: readonly (BackupFact | null)[]): BackupFact | null {
-  return backups.reduce((best, one) => (one !== null && (best === null || one.snapshot > best.snapshot) ? one : best), null);
+  return backups.reduce(
+    (best, one) => (one !== null && (best === null || one.snapshot > best.snapshot) ? one : best),
+    null,
+  );
 }

@@ -82,7 +82,8 @@ function judgeNewer({ newest, newestWhole, isWholeKnown, fromTheFuture }: Cluste
     level: 'warning',
     text: `${snapshot} is dated in the future and counts for nothing: look at the clocks`,
   }));
-  if (newest === null || newestWhole === null || !isWholeKnown || newest.snapshot === newestWhole.snapshot) return reasons;
+  if (newest === null || newestWhole === null || !isWholeKnown || newest.snapshot === newestWhole.snapshot)
+    return reasons;
   if (now.getTime() - newest.finishedAt.getTime() <= PUBLISHING_MS) return reasons;
   return [...reasons, { level: 'warning', text: `${newest.snapshot} is newer, and not whole in every destination` }];
 }
@@ -96,7 +97,10 @@ function judgeDestination(
   if (away !== null) reasons.push({ level: 'critical', text: `${name} cannot be read: ${away.message}` });
   for (const error of problems) reasons.push({ level: 'critical', text: `${name}: ${error.message}` });
   if (badCopies !== null && badCopies > 0) {
-    reasons.push({ level: 'critical', text: `${badCopies} ${badCopies === 1 ? 'copy' : 'copies'} in ${name} read as bad` });
+    reasons.push({
+      level: 'critical',
+      text: `${badCopies} ${badCopies === 1 ? 'copy' : 'copies'} in ${name} read as bad`,
+    });
   }
   // Where nothing is, or nothing is known, there is nothing to prove.
   if (maxProofAgeMs === null || badCopies === null || newest === null) return reasons;

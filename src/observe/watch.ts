@@ -19,7 +19,12 @@ export type WatchTarget = {
 
 export type WatchOptions = {
   /** reads one status; `silence` and `memory` are to be handed to readStatus */
-  read(cluster: string, now: Date, kept: { memory: RecordMemory; silence: Silence }, signal: AbortSignal): Promise<ClusterStatus>;
+  read(
+    cluster: string,
+    now: Date,
+    kept: { memory: RecordMemory; silence: Silence },
+    signal: AbortSignal,
+  ): Promise<ClusterStatus>;
   targets: readonly WatchTarget[];
   /** between two readings of a cluster, in milliseconds */
   refreshEveryMs: number;

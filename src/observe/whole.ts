@@ -4,9 +4,9 @@ import type { Manifest } from '../catalogue/manifest.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { lookAtCopies } from '../snapshots/presence.ts';
+import { type BackupFact, CLOCK_TOLERANCE_MS, type DestinationStatus, type StatusDeps } from './cluster-status.ts';
 import { factOf } from './destination-status.ts';
 import { answered, meansAway } from './patience.ts';
-import { type BackupFact, CLOCK_TOLERANCE_MS, type DestinationStatus, type StatusDeps } from './cluster-status.ts';
 
 export type Whole = {
   newestWhole: BackupFact | null;

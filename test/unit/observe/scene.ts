@@ -164,7 +164,15 @@ export class Scene implements AsyncDisposable {
   #manifest(snapshot: SnapshotId, time: Date, holders: readonly string[], change: BackupChange): Manifest {
     const hash = createHash('sha256').update(DATA).digest();
     const empty = { areas: [], mounts: [], leases: [], terms: [] };
-    const zero = { leaseCount: 0, staticRoles: 0, walEntries: 0, policies: 0, tokens: 0, namespaces: 0, auditDevices: 0 };
+    const zero = {
+      leaseCount: 0,
+      staticRoles: 0,
+      walEntries: 0,
+      policies: 0,
+      tokens: 0,
+      namespaces: 0,
+      auditDevices: 0,
+    };
     return {
       schema: '1',
       cluster: this.cluster,

@@ -227,7 +227,12 @@ describe('a destination that is away', () => {
     const newest = await scene.backup(at(6));
     await scene.takeAway('b');
     const status = await scene.status(at(7));
-    expect(status).toMatchObject({ readAt: at(7), newest: { snapshot: newest }, newestWhole: null, isWholeKnown: false });
+    expect(status).toMatchObject({
+      readAt: at(7),
+      newest: { snapshot: newest },
+      newestWhole: null,
+      isWholeKnown: false,
+    });
     expect(destination(status, 'a')).toMatchObject({ away: null, newest: { snapshot: newest }, copiesMissing: null });
     expect(destination(status, 'b')).toMatchObject({
       away: { code: expect.stringMatching(/^E_STORE/) as string },

@@ -29,7 +29,8 @@ const store = (name: string, change: Partial<DestinationStatus> = {}): Destinati
   locks: null,
   ...change,
 });
-const run = (change: Partial<RunRecord>): RunRecord => ({ outcome: 'done', error: null, missing: [], ...change }) as RunRecord;
+const run = (change: Partial<RunRecord>): RunRecord =>
+  ({ outcome: 'done', error: null, missing: [], ...change }) as RunRecord;
 const status = (change: Partial<ClusterStatus> = {}): ClusterStatus => ({
   cluster: 'prod',
   readAt: now,
@@ -42,7 +43,8 @@ const status = (change: Partial<ClusterStatus> = {}): ClusterStatus => ({
   recordsProblem: null,
   ...change,
 });
-const with1 = (change: Partial<DestinationStatus>): ClusterStatus => status({ destinations: [store('a'), store('b', change)] });
+const with1 = (change: Partial<DestinationStatus>): ClusterStatus =>
+  status({ destinations: [store('a'), store('b', change)] });
 const gone = new StrongroomError('E_STORE_UNREACHABLE', 'b is silent');
 
 describe('a verdict', () => {
@@ -56,30 +58,78 @@ describe('a verdict', () => {
   it.each<[string, ClusterStatus, Limits | null, string, RegExp]>([
     ['no backup', status({ newest: null, newestWhole: null }), null, 'critical', /^there is no backup$/],
     ['none whole', status({ newestWhole: null }), null, 'critical', /^no backup is whole in every destination$/],
-    ['old', status({ newestWhole: old, newest: old }), null, 'critical', /^the newest whole backup is 9h old, 8h at most$/],
+    [
+      'old',
+      status({ newestWhole: old, newest: old }),
+      null,
+      'critical',
+      /^the newest whole backup is 9h old, 8h at most$/,
+    ],
     ['no limit', status(), { ...limits, maxAgeMs: null }, 'unknown', /limits\.maxAge or schedule\.backup/],
-    ['newer not whole', status({ newestWhole: fact(3) }), null, 'warning', /is newer, and not whole in every destination$/],
-    ['unknown what is whole', status({ newestWhole: null, isWholeKnown: false }), null, 'critical', /nobody can say which/],
+    [
+      'newer not whole',
+      status({ newestWhole: fact(3) }),
+      null,
+      'warning',
+      /is newer, and not whole in every destination$/,
+    ],
+    [
+      'unknown what is whole',
+      status({ newestWhole: null, isWholeKnown: false }),
+      null,
+      'critical',
+      /nobody can say which/,
+    ],
     ['never read', status({ readAt: null }), null, 'critical', /no destination has answered/],
     ['read long ago', status({ readAt: at(6) }), null, 'critical', /were last read 1h ago/],
-    ['records unknown', status({ recordsProblem: gone }), null, 'warning', /runs or proofs cannot be read: b is silent/],
+    [
+      'records unknown',
+      status({ recordsProblem: gone }),
+      null,
+      'warning',
+      /runs or proofs cannot be read: b is silent/,
+    ],
     ['future', status({ fromTheFuture: [good.snapshot] }), null, 'warning', /dated in the future/],
     ['away', with1({ away: gone }), null, 'critical', /^b cannot be read: b is silent$/],
-    ['refused', with1({ problems: [new StrongroomError('E_SIGNATURE', 'unsigned')] }), null, 'critical', /^b: unsigned$/],
+    [
+      'refused',
+      with1({ problems: [new StrongroomError('E_SIGNATURE', 'unsigned')] }),
+      null,
+      'critical',
+      /^b: unsigned$/,
+    ],
     ['one bad copy', with1({ badCopies: 1 }), null, 'critical', /^1 copy in b read as bad$/],
     ['bad copies', with1({ badCopies: 3 }), null, 'critical', /^3 copies in b read as bad$/],
     ['never proven', with1({ lastProofAt: null }), null, 'warning', /^no copy in b was ever read again/],
-    ['proven long ago', with1({ lastProofAt: at(-18) }), null, 'warning', /^the last proof in b is 1d 1h old, 1d at most$/],
+    [
+      'proven long ago',
+      with1({ lastProofAt: at(-18) }),
+      null,
+      'warning',
+      /^the last proof in b is 1d 1h old, 1d at most$/,
+    ],
     [
       'failed run',
-      status({ jobs: { prune: { last: run({ outcome: 'failed', error: { code: 'E', message: 'denied' } }), lastDone: null, failuresSince: 1 } } }),
+      status({
+        jobs: {
+          prune: {
+            last: run({ outcome: 'failed', error: { code: 'E', message: 'denied' } }),
+            lastDone: null,
+            failuresSince: 1,
+          },
+        },
+      }),
       null,
       'warning',
       /^the last run of prune did not keep the promise: denied$/,
     ],
     [
       'partly, again and again',
-      status({ jobs: { backup: { last: run({ outcome: 'partly', missing: ['b', 'a wrap'] }), lastDone: null, failuresSince: 4 } } }),
+      status({
+        jobs: {
+          backup: { last: run({ outcome: 'partly', missing: ['b', 'a wrap'] }), lastDone: null, failuresSince: 4 },
+        },
+      }),
       null,
       'warning',
       /^the last 4 runs of backup did not keep the promise: lacks b, a wrap$/,

@@ -6,7 +6,7 @@ import { ToolError } from './tools/tool-error.ts';
 import { ensureJq, ensureTool, type ToolName } from './tools.ts';
 
 /** Two queues: one keeps the processor busy, the other mostly waits for the network. */
-const BUILT: readonly ToolName[] = ['versitygw', 'age', 'age-keygen'];
+const BUILT: readonly ToolName[] = ['versitygw', 'age', 'age-keygen', 'promtool'];
 const FETCHED: readonly ToolName[] = ['bao-2.6.2', 'bao-2.7.2', 'aws', 'moto'];
 
 /** What the recovery commands of the break-glass page are made of, and the Debian package each is in. */

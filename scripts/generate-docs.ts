@@ -1,7 +1,8 @@
-/** Writes docs/config.md from the schema and docs/errors.md from the code table; --check fails where they differ. */
+/** Writes the pages that the code itself tells: options, error codes, metrics. --check fails where they differ. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { renderReference } from '../src/config/reference.ts';
 import { CODES, EXIT } from '../src/core/errors.ts';
+import { renderMetrics } from '../src/observe/metrics.ts';
 
 /** docs/errors.md: every code, by exit code. */
 export function renderErrors(): string {
@@ -10,7 +11,7 @@ export function renderErrors(): string {
     .toSorted(([, a], [, b]) => a.exit - b.exit)
     .map(
       ([code, entry]) =>
-        `| \`${code}\` | ${entry.exit} (${names.get(entry.exit) ?? '?'}) | ${entry.http} | ${entry.retryable ? 'yes' : 'no'} | ${entry.meaning} |`,
+        `| \`${code}\` | ${entry.exit} (${code.startsWith('E_CHECK_') ? 'strongroom check' : (names.get(entry.exit) ?? '?')}) | ${entry.http} | ${entry.retryable ? 'yes' : 'no'} | ${entry.meaning} |`,
     );
   return [
     '# Errors',
@@ -31,6 +32,7 @@ export function renderErrors(): string {
 const PAGES = [
   { file: new URL('../docs/config.md', import.meta.url), render: renderReference },
   { file: new URL('../docs/errors.md', import.meta.url), render: renderErrors },
+  { file: new URL('../docs/metrics.md', import.meta.url), render: renderMetrics },
 ];
 
 if (import.meta.main) {

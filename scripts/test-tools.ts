@@ -6,8 +6,8 @@ import { ToolError } from './tools/tool-error.ts';
 import { ensureJq, ensureTool, type ToolName } from './tools.ts';
 
 /** Two queues: one keeps the processor busy, the other mostly waits for the network. */
-const BUILT: readonly ToolName[] = ['versitygw', 'age', 'age-keygen'];
 const FETCHED: readonly ToolName[] = ['bao-2.6.2', 'bao-2.7.2', 'aws', 'moto', 'redis-8.2.3', ...oldestRedis()];
+const BUILT: readonly ToolName[] = ['versitygw', 'age', 'age-keygen', 'promtool'];
 
 /** What the recovery commands of the break-glass page are made of, and the Debian package each is in. */
 const FROM_THE_MACHINE = { openssl: 'openssl', base64: 'coreutils', split: 'coreutils' } as const;

@@ -24,6 +24,11 @@ const TOOLS = {
   age: goTool('age', 'filippo.io/age/cmd/age', 'seconds'),
   'age-keygen': goTool('age-keygen', 'filippo.io/age/cmd/age-keygen', 'seconds'),
   gojq: goTool('gojq', 'github.com/itchyny/gojq/cmd/gojq', 'seconds'),
+  promtool: goTool('promtool', 'github.com/prometheus/prometheus/cmd/promtool', 'about 4 minutes', {
+    folder: 'promtool',
+    // Without the clients of dozens of clouds: no rule needs them, and each would be fetched and built.
+    tags: ['remove_all_sd'],
+  }),
   aws: pythonTool('aws', 'awscli', 9, '16 MB'),
   localstack: pythonTool('localstack', 'localstack.runtime.main', 12, '60 MB'),
   moto: pythonTool('moto', 'moto.server', 11, '60 MB'),

@@ -19,6 +19,7 @@ import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/
 import { localSigner, type Signer } from './crypt/sign.ts';
 import { LEASE_TTL_MS, type Lease } from './lease/lease.ts';
 import { takeLease } from './lease/take.ts';
+import type { StatusDeps } from './observe/cluster-status.ts';
 import { recoveryPageOf } from './recovery.ts';
 import type { Held, RestoreDeps, SafetySnapshot } from './restore/options.ts';
 import type { SpoolOptions } from './spool/spool.ts';
@@ -144,6 +145,20 @@ export class App implements AsyncDisposable {
     const stores = (await this.#destinations(cluster, signal)).map(({ store }) => store);
     const signer = await this.#signer(signal);
     return new Records({ cluster: cluster.name, stores, trusted: await this.#trusted(signal), signer });
+  }
+
+  /** Catalogue, records and stores of one cluster, to see how safe it is. No key is asked for. */
+  async statusDeps(name: string, signal: AbortSignal): Promise<StatusDeps> {
+    const cluster = clusterConfig(this.config, name);
+    const destinations = await this.#destinations(cluster, signal);
+    const stores = destinations.map(({ store }) => store);
+    const trusted = await this.#trusted(signal);
+    return {
+      catalogue: new Catalogue({ cluster: cluster.name, stores, trusted }),
+      records: new Records({ cluster: cluster.name, stores, trusted, signer: null }),
+      stores,
+      locked: destinations.flatMap(({ store, lock }) => (lock === null ? [] : [store.name])),
+    };
   }
 
   /** Catalogue, stores and keys of one cluster, for commands that do not talk to it. */

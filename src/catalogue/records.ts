@@ -63,6 +63,12 @@ export class Records {
     this.#signer = signer;
   }
 
+  /** The records as these destinations alone hold them: nobody waits for one that is known to be away. */
+  only(...destinations: readonly string[]): Records {
+    const stores = this.#stores.filter(({ name }) => destinations.includes(name));
+    return new Records({ cluster: this.cluster, stores, trusted: this.#trusted, signer: this.#signer });
+  }
+
   async writeRun(record: RunRecord, signal: AbortSignal): Promise<Written> {
     return await this.#write('runs', runKey(this.cluster, record.run as RunId, record.job), record, signal);
   }

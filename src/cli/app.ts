@@ -13,6 +13,7 @@ import { TOOL_VERSION } from '../version.ts';
 import { type Context, createContext } from './context.ts';
 import { command } from './define.ts';
 import { backup } from './definitions/backup.ts';
+import { check } from './definitions/check.ts';
 import { configCheck, configSchema } from './definitions/config.ts';
 import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
@@ -20,6 +21,7 @@ import { keysGenerate } from './definitions/keys.ts';
 import { notifyTest } from './definitions/notify.ts';
 import { policyIam, policyKms, policyLifecycle, policyS3, policyVault } from './definitions/policy.ts';
 import { restore } from './definitions/restore.ts';
+import { serve } from './definitions/serve.ts';
 import {
   snapshotsExport,
   snapshotsList,
@@ -35,6 +37,8 @@ const routes = buildRouteMap({
   routes: {
     backup: command(backup, () => import('./commands/backup.ts')),
     restore: command(restore, () => import('./commands/restore.ts')),
+    check: command(check, () => import('./commands/check.ts')),
+    serve: command(serve, () => import('./commands/serve.ts')),
     inspect: command(inspect, () => import('./commands/inspect.ts')),
     snapshots: buildRouteMap({
       routes: {

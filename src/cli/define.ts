@@ -44,6 +44,8 @@ export type Definition<FLAGS extends Flags, ARGS extends Args> = {
   brief: string;
   /** more than `brief`, for the command's own help */
   description?: string;
+  /** for a command whose exit codes others have laid down */
+  exitCodes?: Readonly<Record<number, string>>;
 };
 
 /** The one export of a file in commands/. Rejects with whatever went wrong; it never ends the process. */
@@ -69,9 +71,13 @@ const EXIT_MEANINGS: Record<keyof typeof EXIT, string> = {
   interrupted: 'stopped by a signal',
 };
 
-const EXIT_CODES = Object.entries(EXIT_MEANINGS)
-  .map(([name, meaning]) => `  ${String(EXIT[name as keyof typeof EXIT]).padStart(3)}  ${meaning}`)
-  .join('\n');
+const EXIT_CODES = exitLines(
+  Object.entries(EXIT_MEANINGS).map(([name, meaning]) => [EXIT[name as keyof typeof EXIT], meaning]),
+);
+
+function exitLines(codes: readonly (readonly [code: number | string, meaning: string])[]): string {
+  return codes.map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}`).join('\n');
+}
 
 /** A command for the route map; `load` imports its body. */
 export function command<FLAGS extends Flags, ARGS extends Args>(
@@ -83,7 +89,9 @@ export function command<FLAGS extends Flags, ARGS extends Args>(
     parameters: definition.parameters,
     docs: {
       brief: definition.brief,
-      fullDescription: `${definition.description ?? `${definition.brief}.`}\n\nEXIT CODES\n${EXIT_CODES}`,
+      fullDescription: `${definition.description ?? `${definition.brief}.`}\n\nEXIT CODES\n${
+        definition.exitCodes === undefined ? EXIT_CODES : exitLines(Object.entries(definition.exitCodes))
+      }`,
     },
   });
 }

@@ -99,6 +99,17 @@ const backup = z
     }),
   );
 
+const limits = z.strictObject({
+  maxAge: duration()
+    .exactOptional()
+    .describe('oldest that the newest backup in every destination may be; default: two periods of schedule.backup'),
+  maxProofAge: duration()
+    .exactOptional()
+    .describe(
+      'oldest that the last proof in each destination may be; default: two periods of schedule.verify and 7d at least, without it none is asked for',
+    ),
+});
+
 export const cluster = z
   .strictObject({
     nodes: list(origin('a node'), (node) => node)
@@ -138,6 +149,7 @@ export const cluster = z
       .describe('after the upload: compare the checksums of the store, or read everything back and hash it'),
     encryption: encryptionOverride.exactOptional().describe('replaces options of the top-level block for this cluster'),
     backup: backup.prefault({}).describe('limits of a backup'),
+    limits: limits.exactOptional().describe('what strongroom check and serve hold the cluster to'),
     schedule: schedule
       .exactOptional()
       .describe('when the jobs run that strongroom worker starts; without it none does'),

@@ -6,6 +6,7 @@ import { NAME, path, size } from './fields.ts';
 import { encryption, type kmsKey, signing } from './keys.ts';
 import { notifications } from './notifications.ts';
 import { queue } from './queue.ts';
+import { serve } from './serve.ts';
 import { worker } from './worker.ts';
 
 const spool = z.strictObject({
@@ -39,6 +40,7 @@ export const configSchema = z.strictObject({
   encryption: encryption.prefault({}).describe('who can open a snapshot'),
   signing: signing.describe('who vouches for a snapshot'),
   worker: worker.prefault({}).describe('strongroom worker: how much at once, and how it ends'),
+  serve: serve.prefault({}).describe('the web server of strongroom serve'),
   clusters: named('cluster', cluster).describe('the clusters, by name'),
   queue: queue
     .exactOptional()

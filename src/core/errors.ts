@@ -41,6 +41,26 @@ export const CODES = {
   E_INTERRUPTED: { exit: 130, http: 503, retryable: true, meaning: 'stopped by a signal' },
   E_TIMEOUT: { exit: 1, http: 504, retryable: true, meaning: 'a deadline passed' },
 
+  E_CHECK_WARNING: {
+    exit: 1,
+    http: 500,
+    retryable: false,
+    meaning: 'check: to be watched; exit code of a monitoring plugin',
+  },
+  E_CHECK_CRITICAL: {
+    exit: 2,
+    http: 503,
+    retryable: false,
+    meaning: 'check: not safe now; exit code of a monitoring plugin',
+  },
+  E_CHECK_UNKNOWN: {
+    exit: 3,
+    http: 503,
+    retryable: false,
+    meaning: 'check: cannot be told; exit code of a monitoring plugin',
+  },
+  E_DENIED: { exit: 14, http: 401, retryable: false, meaning: 'a request to strongroom serve without its token' },
+
   E_VAULT_UNREACHABLE: { exit: 20, http: 502, retryable: true, meaning: 'a node does not answer' },
   E_VAULT_TLS: { exit: 20, http: 502, retryable: false, meaning: 'the TLS handshake with a node fails' },
   E_VAULT_SEALED: { exit: 20, http: 503, retryable: true, meaning: 'a node is sealed' },

@@ -2,156 +2,95 @@
  * How safe one cluster is, by what its destinations hold: read here, judged in verdict.ts. Ages are counted when they are
  * asked for, so a status that was read a while ago never makes a backup look younger than it is.
  */
-import type { Catalogue, VerifiedManifest } from '../catalogue/catalogue.ts';
-import type { RunRecord } from '../catalogue/record-types.ts';
-import type { Records } from '../catalogue/records.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
-import { type SnapshotId, snapshotTime } from '../core/ids.ts';
-import { proofTime } from '../snapshots/choose-copies.ts';
-
-export type DestinationStatus = {
-  name: string;
-  /** newest good backup whose manifest this destination itself holds; null = none */
-  newest: { snapshot: SnapshotId; at: Date } | null;
-  /** when a copy here was last read in full and found good; null = never since its backup */
-  lastProofAt: Date | null;
-  /** copies whose last reading was bad */
-  badCopies: number;
-  /** why it could not be asked; the rest is then as good as unknown */
-  problem: StrongroomError | null;
-};
-
-export type JobStatus = {
-  /** the newest run with a believable record */
-  last: RunRecord | null;
-  /** the newest one that kept every promise */
-  lastDone: RunRecord | null;
-  /** runs that failed since then */
-  failuresSince: number;
-};
-
-export type ClusterStatus = {
-  cluster: string;
-  readAt: Date;
-  /** newest good backup that any destination holds */
-  newest: VerifiedManifest | null;
-  /** newest good backup of the whole promise: every configured destination holds a copy */
-  newestWhole: { snapshot: SnapshotId; at: Date } | null;
-  /** manifests newer than `newest` that were refused: somebody should look */
-  refused: StrongroomError[];
-  destinations: DestinationStatus[];
-  jobs: Record<string, JobStatus>;
-};
-
-export type StatusDeps = {
-  catalogue: Catalogue;
-  records: Records;
-  /** names of the configured destinations of the cluster */
-  destinations: readonly string[];
-};
-
-/** Older runs say nothing of today. */
-const RUNS_OF_MS = 40 * 86_400_000;
-/** A job that failed this often in a row is broken, however long already. */
-const MAX_FAILURES_READ = 20;
+import type { BackupFact, ClusterStatus, JobStatus, StatusDeps } from './cluster-status.ts';
+import { readDestination } from './destination-status.ts';
+import { readJobs } from './job-status.ts';
+import { type ProofStatus, readProofs } from './proof-status.ts';
+import { RecordMemory } from './record-memory.ts';
+import { findWhole } from './whole.ts';
 
 /**
- * Reads the status. A destination that does not answer is a `problem` of it; rejects when none answers, with the error of
- * the first. Requests: for each destination a pointer, a listing and a manifest; for each job its newest runs.
+ * Reads the status. A destination that does not answer is `away`; when none answers everything is unknown. Rejects on
+ * abort, and with a defect. `memory` keeps records that were read before: they never change. Requests, for each
+ * destination: pointer, listing and manifest of the newest; a HEAD for each of its objects; listings of runs and proofs.
  */
-export async function readStatus(deps: StatusDeps, now: Date, signal: AbortSignal): Promise<ClusterStatus> {
-  const { newest, skipped } = await deps.catalogue.latest(signal);
-  const { names: proofs } = await deps.records.proofs(signal);
-  const destinations = await Promise.all(
-    deps.destinations.map(async (name) => await readDestination(deps, name, proofs, signal)),
-  );
-  return {
+export async function readStatus(
+  deps: StatusDeps,
+  now: Date,
+  signal: AbortSignal,
+  memory: RecordMemory = new RecordMemory(),
+): Promise<ClusterStatus> {
+  const read = await Promise.all(deps.stores.map((store) => readDestination(deps, store, now, signal)));
+  const answering = read.filter(({ away }) => away === null).map(({ name }) => name);
+  const status: ClusterStatus = {
     cluster: deps.catalogue.cluster,
-    readAt: now,
-    newest,
-    newestWhole: await newestWhole(deps, destinations, newest, signal),
-    refused: skipped,
-    destinations,
-    jobs: await readJobs(deps.records, now, signal),
+    readAt: answering.length === 0 ? null : now,
+    newest: latestOf(read.map(({ newest }) => newest)),
+    newestWhole: null,
+    isWholeKnown: false,
+    fromTheFuture: [...new Set(read.flatMap(({ fromTheFuture }) => fromTheFuture))],
+    destinations: read.map(({ fromTheFuture: _, ...one }) => one),
+    jobs: null,
+    recordsProblem: null,
+  };
+  if (answering.length === 0) return status;
+  const [whole, records] = await Promise.all([
+    answering.length === deps.stores.length ? findWhole(deps, status.destinations, now, signal) : null,
+    readRecords(deps, answering, now, signal, memory),
+  ]);
+  if (whole !== null) {
+    status.isWholeKnown = whole.isKnown;
+    status.newestWhole = whole.newestWhole;
+  }
+  for (const destination of status.destinations) {
+    const { name } = destination;
+    destination.away ??= whole?.away.get(name) ?? null;
+    destination.problems.push(...(whole?.problems.get(name) ?? []));
+    destination.copiesMissing = whole?.missing.get(name) ?? null;
+    const proof = records.proofs?.get(name);
+    if (proof === undefined) continue;
+    destination.lastProofAt = proof.lastGoodAt;
+    destination.badCopies = proof.badCopies;
+  }
+  return { ...status, jobs: records.jobs, recordsProblem: records.problem };
+}
+
+async function readRecords(
+  { records, catalogue, stores }: StatusDeps,
+  answering: readonly string[],
+  now: Date,
+  signal: AbortSignal,
+  memory: RecordMemory,
+): Promise<{
+  proofs: Map<string, ProofStatus> | null;
+  jobs: Record<string, JobStatus> | null;
+  problem: StrongroomError | null;
+}> {
+  // Records are written everywhere, and each read of one that is away would cost a minute.
+  const known = memory.over(records.only(...answering));
+  const names = stores.map(({ name }) => name);
+  const [proofs, jobs] = await Promise.allSettled([
+    readProofs(known, catalogue.only(...answering), names, now, signal),
+    readJobs(known, now, signal),
+  ]);
+  signal.throwIfAborted();
+  let problem: StrongroomError | null = null;
+  for (const result of [proofs, jobs]) {
+    if (result.status === 'fulfilled') continue;
+    if (!isError(result.reason)) throw result.reason;
+    problem ??= result.reason;
+  }
+  return {
+    proofs: proofs.status === 'fulfilled' ? proofs.value : null,
+    jobs: jobs.status === 'fulfilled' ? jobs.value : null,
+    problem,
   };
 }
 
-async function readDestination(
-  { catalogue }: StatusDeps,
-  name: string,
-  proofs: Awaited<ReturnType<Records['proofs']>>['names'],
-  signal: AbortSignal,
-): Promise<DestinationStatus> {
-  // By snapshot and then by time: the last one of a snapshot is what counts.
-  const last = new Map(
-    proofs.filter(({ destination }) => destination === name).map((proof) => [proof.snapshot, proof]),
+function latestOf(backups: readonly (BackupFact | null)[]): BackupFact | null {
+  return backups.reduce(
+    (best, one) => (one !== null && (best === null || one.snapshot > best.snapshot) ? one : best),
+    null,
   );
-  const good = [...last.values()].filter(({ verdict }) => verdict === 'good');
-  const times = good.map(({ proof }) => proofTime(proof).getTime());
-  const known = {
-    name,
-    lastProofAt: times.length === 0 ? null : new Date(Math.max(...times)),
-    badCopies: last.size - good.length,
-  };
-  try {
-    const { newest } = await catalogue.only(name).latest(signal);
-    return { ...known, newest: newest === null ? null : entryOf(newest), problem: null };
-  } catch (e) {
-    signal.throwIfAborted();
-    if (!isError(e)) throw e;
-    return { ...known, newest: null, problem: e };
-  }
-}
-
-/** The newest backup that all destinations have by their own word; most often it is simply the newest. */
-async function newestWhole(
-  { catalogue, destinations: names }: StatusDeps,
-  destinations: readonly DestinationStatus[],
-  newest: VerifiedManifest | null,
-  signal: AbortSignal,
-): Promise<ClusterStatus['newestWhole']> {
-  if (newest === null || destinations.some((one) => one.newest === null)) return null;
-  const id = newest.manifest.snapshot;
-  if (destinations.every((one) => one.newest?.snapshot === id) && isWhole(newest, names)) return entryOf(newest);
-  const { entries } = await catalogue.list(signal);
-  for (const { snapshot, destinations: holders } of entries.toReversed()) {
-    if (!names.every((name) => holders.includes(name))) continue;
-    try {
-      const found = await catalogue.read(snapshot, signal);
-      if (found.manifest.purpose === 'backup' && isWhole(found, names)) return entryOf(found);
-    } catch (e) {
-      signal.throwIfAborted();
-      if (!isError(e)) throw e;
-    }
-  }
-  return null;
-}
-
-function isWhole({ manifest, refused }: VerifiedManifest, names: readonly string[]): boolean {
-  const stored = manifest.destinations.filter(({ status }) => status === 'stored').map(({ name }) => name);
-  return refused.length === 0 && names.every((name) => stored.includes(name));
-}
-
-async function readJobs(records: Records, now: Date, signal: AbortSignal): Promise<Record<string, JobStatus>> {
-  const { names } = await records.runs(new Date(now.getTime() - RUNS_OF_MS), signal);
-  const jobs: Record<string, JobStatus> = {};
-  for (const name of names.toReversed()) {
-    const status = (jobs[name.job] ??= { last: null, lastDone: null, failuresSince: 0 });
-    if (status.lastDone !== null || status.failuresSince >= MAX_FAILURES_READ) continue;
-    try {
-      const record = await records.readRun(name, signal);
-      status.last ??= record;
-      if (record.outcome === 'done') status.lastDone = record;
-      else status.failuresSince += 1;
-    } catch (e) {
-      signal.throwIfAborted();
-      if (!isError(e)) throw e;
-    }
-  }
-  return jobs;
-}
-
-function entryOf({ manifest }: VerifiedManifest): { snapshot: SnapshotId; at: Date } {
-  const snapshot = manifest.snapshot as SnapshotId;
-  return { snapshot, at: snapshotTime(snapshot) };
 }

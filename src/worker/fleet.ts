@@ -120,7 +120,8 @@ export class Fleet {
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
     const ran = await runJob(job, app, cluster, { door, dueAt }, signal);
     if (dueAt !== null) this.#settle(id, dueAt);
-    return { run: ran.run, ...(ran.snapshot === undefined ? {} : { snapshot: ran.snapshot }) };
+    const outcome = ran.missing.length === 0 ? 'done' : 'partly';
+    return { run: ran.run, outcome, ...(ran.snapshot === undefined ? {} : { snapshot: ran.snapshot }) };
   }
 
   async #lookAt(job: ScheduledJob, queue: QueueWorker, signal: AbortSignal): Promise<void> {

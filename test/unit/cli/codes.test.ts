@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { renderErrors } from '../../../scripts/generate-docs.ts';
 import { renderReference } from '../../../src/config/reference.ts';
 import { CODES, type ErrorCode, EXIT, exitCodeOf, StrongroomError } from '../../../src/core/errors.ts';
+import { renderMetrics } from '../../../src/observe/metrics.ts';
 import { TOOL_VERSION } from '../../../src/version.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -45,6 +46,7 @@ describe('generated pages', () => {
   it.each([
     ['docs/errors.md', renderErrors],
     ['docs/config.md', renderReference],
+    ['docs/metrics.md', renderMetrics],
   ])('%s is what the code says (else: npm run docs)', async (file, render) => {
     expect(await readFile(join(ROOT, file), 'utf8')).toBe(render());
   });

@@ -1,0 +1,24 @@
+import { type CommonFlags, commonAliases, commonFlags, type Definition, text } from '../define.ts';
+
+export type ServeFlags = CommonFlags & { listen?: string };
+
+export const serve: Definition<ServeFlags, []> = {
+  brief: 'Serve metrics and health of every cluster over HTTP',
+  description:
+    'Reads the destinations of every cluster again and again, and serves /metrics (Prometheus), /healthz (the process ' +
+    'lives) and /readyz (everything is being backed up, else 503 with the reasons), until SIGTERM. Restart it by ' +
+    '/healthz, never by /readyz: a restart makes no backup. Asks no cluster and no key, and changes nothing.',
+  parameters: {
+    flags: {
+      ...commonFlags,
+      listen: {
+        kind: 'parsed',
+        parse: text,
+        optional: true,
+        placeholder: 'host:port',
+        brief: 'Where to listen; default: serve.listen of the config',
+      },
+    },
+    aliases: commonAliases,
+  },
+};

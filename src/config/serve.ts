@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { isLoopback, parseListen } from '../core/listen.ts';
 import { duration, rule, secret } from './fields.ts';
 
-const listen = () =>
+/** host:port */
+export const listen = () =>
   z.string().refine((value) => parseListen(value) !== null, {
     error: 'not an address to listen on; write host:port, such as 127.0.0.1:9464 or [::1]:9464',
   });

@@ -1,6 +1,7 @@
 /** The part of the schema about the worker itself: how much at once, how it ends. */
 import { z } from 'zod';
 import { duration } from './fields.ts';
+import { listen } from './serve.ts';
 
 export const worker = z.strictObject({
   backups: z.int().min(1).max(64).prefault(4).describe('backups at the same time, in one worker'),
@@ -8,6 +9,11 @@ export const worker = z.strictObject({
   lookEvery: duration()
     .prefault('2m')
     .describe('between two looks at the destinations for runs that were missed, and at the schedules in Redis'),
+  listen: listen()
+    .exactOptional()
+    .describe(
+      'host and port of /metrics, /healthz and /readyz of the worker; default: none; serve.token guards it, too',
+    ),
   grace: duration()
     .prefault('25s')
     .describe('after SIGTERM runs may go on for so long; then they are broken off, with nothing half-published'),

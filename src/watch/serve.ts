@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 import type { Clock } from '../core/units.ts';
 import { openHttp } from '../http/server.ts';
 import { clusterSamples } from '../observe/cluster-metrics.ts';
+import type { MetricSource } from '../observe/exposition.ts';
 import { processSamples } from '../observe/process-metrics.ts';
 import { Watch } from '../observe/watch.ts';
 import { watchConfig } from '../worker/config-watch.ts';
@@ -14,11 +15,13 @@ import { statusReader, targetsOf } from './targets.ts';
 export type ServeOptions = {
   config: Config;
   /** reads the config file again, when it has changed */
-  load(): Promise<Config>;
+  load: () => Promise<Config>;
   /** in the place of serve.listen */
   listen: Listen;
   clock: Clock;
   log: Log;
+  /** more to be counted than the clusters, such as what a worker does */
+  sources?: readonly MetricSource[];
   /** told once it listens */
   onListening(url: string): void;
   /** between two looks at the config file, in milliseconds */
@@ -59,6 +62,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     sources: [
       (now) => watch.current().flatMap((watched) => clusterSamples(watched, watched.limits, now)),
       () => processSamples({ isConfigValid }),
+      ...(options.sources ?? []),
     ],
     watched: () => watch.current(),
     clock,

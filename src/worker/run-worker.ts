@@ -2,11 +2,16 @@
 import type { Config } from '../config/load.ts';
 import { queueConfig } from '../config/queue.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
+import type { Listen } from '../core/listen.ts';
 import type { Log } from '../core/log.ts';
 import { systemClock } from '../core/units.ts';
+import type { MetricSource } from '../observe/exposition.ts';
+import { WorkerMetrics } from '../observe/worker-metrics.ts';
+import { QUEUES } from '../queue/queues.ts';
 import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
 import type { Job } from '../run/job.ts';
+import { serve } from '../watch/serve.ts';
 import { watchConfig } from './config-watch.ts';
 import { Fleet } from './fleet.ts';
 import { readQueueOptions } from './queue-options.ts';
@@ -17,6 +22,8 @@ export type RunWorkerOptions = {
   /** reads the config file again */
   load: () => Promise<Config>;
   log: Log;
+  /** where metrics and health are shown; null = nowhere */
+  listen: Listen | null;
 };
 
 /** Until it is said that Redis is still away, in milliseconds. */
@@ -42,19 +49,33 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     if (!(await isReady(connection, log, signal))) return;
   }
 
-  const fleet = new Fleet({
+  const metrics = new WorkerMetrics({
+    depth: () => queue.depth(),
+    scheduled: () => fleet.scheduled,
+    queues: QUEUES,
+  });
+  const fleet: Fleet = new Fleet({
     config,
     jobs: options.jobs,
     clock: systemClock,
     log,
-    onMissed: ({ id }, due) => log.warn({ job: id, due: due.toISOString() }, 'a run was missed; it is made up for now'),
-    onBlind: ({ id }, error) => log.error({ job: id, err: error.toJSON() }, 'it is not known whether a run was missed'),
+    onMissed: (job, due) => {
+      metrics.onMissed(job);
+      log.warn({ job: job.id, due: due.toISOString() }, 'a run was missed; it is made up for now');
+    },
+    onBlind: (job, error) => {
+      metrics.onBlind(job);
+      log.error({ job: job.id, err: error.toJSON() }, 'it is not known whether a run was missed');
+    },
   });
-  const queue = new QueueWorker({
+  const queue: QueueWorker = new QueueWorker({
     redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
     concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
     perform: (work, abort) => fleet.perform(work, abort),
-    onEvent: (event) => tellEvent(log, event),
+    onEvent: (event) => {
+      metrics.onEvent(event);
+      tellEvent(log, event);
+    },
     clock: systemClock,
     log,
   });
@@ -77,12 +98,23 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     );
     queue.start();
     log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
-    await Promise.all([watching, fleet.keepWatch(queue, until)]);
+    const sources = [(now: Date) => metrics.samples(now)];
+    await Promise.all([watching, fleet.keepWatch(queue, until), showing(options, sources, until)]);
   } finally {
     over.abort();
     await queue.stop(config.worker.grace);
     log.info('the worker has stopped');
   }
+}
+
+async function showing(
+  { config, load, log, listen }: RunWorkerOptions,
+  sources: readonly MetricSource[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (listen === null) return;
+  const onListening = (url: string): void => log.info({ url }, 'metrics and health are shown');
+  await serve({ config, load, listen, clock: systemClock, log, sources, onListening }, signal);
 }
 
 /** Waits for Redis as long as it takes; false = stopped meanwhile. */

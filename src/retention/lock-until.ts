@@ -12,7 +12,7 @@ import {
   safetyUntil,
   usableBackups,
 } from './facts.ts';
-import { periodStart, periodsOf } from './generations.ts';
+import { PERIOD_KINDS, type PeriodKind, periodStart, periodsOf } from './generations.ts';
 import { type Generation, generationsOf } from './keepers.ts';
 import type { Decision } from './policy.ts';
 
@@ -54,9 +54,9 @@ export function lockUntil(
   // A second attempt finds what the first one left.
   const all = [...existing.filter(({ snapshot }) => snapshot !== upload.snapshot), facts];
   checkFacts(all, now);
-  const usable = usableBackups(all, now);
-  const generations = generationsOf(usable, policy).get(upload.snapshot) ?? [];
-  const release = earliestRelease(facts, generations, { usable, policy, now });
+  const series = seriesOf(all, policy, now);
+  const generations = generationsOf(series.usable, policy).get(upload.snapshot) ?? [];
+  const release = earliestRelease(facts, generations, series);
   return new Date(capped(release ?? now, now, limits) + limits.slackMs);
 }
 
@@ -76,7 +76,7 @@ export function extendLocks(
 ): { snapshot: SnapshotId; until: Date }[] {
   checkPolicy(policy);
   checkFacts(existing, now);
-  const series = { usable: usableBackups(existing, now), policy, now };
+  const series = seriesOf(existing, policy, now);
   const decided = new Map(decisions.map((decision) => [decision.snapshot, decision]));
   return existing.flatMap((facts) => {
     const decision = decided.get(facts.snapshot);
@@ -90,7 +90,22 @@ export function extendLocks(
   });
 }
 
-type Series = { usable: readonly SnapshotFacts[]; policy: RetentionPolicy; now: Date };
+type Series = {
+  /** newest first */
+  usable: readonly SnapshotFacts[];
+  policy: RetentionPolicy;
+  now: Date;
+  /** the kinds whose newest snapshot is of the period that is now */
+  current: ReadonlySet<PeriodKind>;
+};
+
+function seriesOf(snapshots: readonly SnapshotFacts[], policy: RetentionPolicy, now: Date): Series {
+  const usable = usableBackups(snapshots, now);
+  const newest = usable[0]?.createdAt ?? now;
+  const [last, today] = [newest, now].map((at) => periodsOf(at, policy.timeZone));
+  const current = PERIOD_KINDS.filter((kind) => newest >= now || last?.[kind] === today?.[kind]);
+  return { usable, policy, now, current: new Set(current) };
+}
 
 /** Milliseconds; the end of a lock without its slack. What is due already is kept until the next run at least. */
 function capped(release: Date, now: Date, { slackMs, maxMs }: LockLimits): number {
@@ -113,17 +128,15 @@ function earliestRelease(facts: SnapshotFacts, generations: readonly Generation[
 }
 
 /** When so many more snapshots or periods can have come that this place in the generation is the last one no more. */
-function releaseOf(generation: Generation, newest: SnapshotFacts, { usable, policy, now }: Series): Date {
+function releaseOf(generation: Generation, newest: SnapshotFacts, series: Series): Date {
+  const { usable, policy, now, current } = series;
   const places = generation.of - generation.rank + 1;
   if (generation.kind === 'last') {
     return new Date(newest.createdAt.getTime() + places * usualIntervalMs(usable, generation.of));
   }
   const { kind } = generation;
-  const isCurrent =
-    newest.createdAt >= now ||
-    periodsOf(newest.createdAt, policy.timeZone)[kind] === periodsOf(now, policy.timeZone)[kind];
   // Where the newest one is of an earlier period, this period itself is the first that may still come.
-  return isCurrent
+  return current.has(kind)
     ? periodStart(kind, newest.createdAt, places, policy.timeZone)
     : periodStart(kind, now, places - 1, policy.timeZone);
 }

@@ -35,7 +35,7 @@ const isOfKind =
   (generation: Generation): boolean =>
     generation.kind === kind;
 
-const scenes = fc.tuple(seriesOf(300), policies);
+const scenes = fc.tuple(seriesOf(200), policies);
 
 describe('a new snapshot', () => {
   it('takes no place but the last one, and only in a generation that it is the keeper of itself', () => {
@@ -88,7 +88,7 @@ describe('a new snapshot', () => {
 
 it('what is kept does not depend on how often somebody pruned', () => {
   fc.assert(
-    fc.property(fc.tuple(seriesOf(120), policies), ([{ snapshots, now }, policy]) => {
+    fc.property(fc.tuple(seriesOf(80), policies), ([{ snapshots, now }, policy]) => {
       const past = snapshots
         .filter((facts) => !isFromFuture(facts, now))
         .toSorted((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
@@ -98,7 +98,7 @@ it('what is kept does not depend on how often somebody pruned', () => {
         generationsIn(decide(past, policy, now, AFTER_SUCCESS)),
       );
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 

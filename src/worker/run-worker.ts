@@ -1,6 +1,5 @@
 /** `strongroom worker`: from the start to the end of the process. */
 import type { Config } from '../config/load.ts';
-import { queueConfig } from '../config/queue.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import type { Listen } from '../core/listen.ts';
 import type { Log } from '../core/log.ts';
@@ -10,11 +9,11 @@ import { WorkerMetrics } from '../observe/worker-metrics.ts';
 import { QUEUES } from '../queue/queues.ts';
 import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
+import { queueOptions } from '../queue-options.ts';
 import type { Job } from '../run/job.ts';
 import { serve } from '../watch/serve.ts';
 import { watchConfig } from './config-watch.ts';
 import { Fleet } from './fleet.ts';
-import { readQueueOptions } from './queue-options.ts';
 
 export type RunWorkerOptions = {
   config: Config;
@@ -36,7 +35,7 @@ const PATIENCE_MS = 30_000;
  */
 export async function runWorker(options: RunWorkerOptions, signal: AbortSignal): Promise<void> {
   const { config, log } = options;
-  const redis = await readQueueOptions(queueConfig(config), signal);
+  const redis = await queueOptions(config, signal);
   let onBack = (): void => undefined;
   const onState = (state: RedisState): void => {
     tellState(log, state);

@@ -76,12 +76,10 @@ export type Panel = { id: number; title: string; at: { x: number; y: number; w: 
 
 export async function readDashboard(): Promise<Panel[]> {
   const json: unknown = JSON.parse(await readFile(join(MONITORING, 'grafana-dashboard.json'), 'utf8'));
-  return dashboardSchema
-    .parse(json)
-    .panels.map(({ id, title, gridPos, targets }) => ({
-      id,
-      title,
-      at: gridPos,
-      exprs: targets.map(({ expr }) => expr),
-    }));
+  return dashboardSchema.parse(json).panels.map(({ id, title, gridPos, targets }) => ({
+    id,
+    title,
+    at: gridPos,
+    exprs: targets.map(({ expr }) => expr),
+  }));
 }

@@ -7,9 +7,10 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { verifySignature } from '../crypt/sign.ts';
-import { kindPrefix, latestKey, objectKey, parseObjectKey, periodPrefixes } from '../store/layout.ts';
-import type { Store } from '../store/store.ts';
+import { kindPrefix, latestKey, objectKey, parseObjectKey } from '../store/layout.ts';
+import type { Store, StoredObject } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
+import { type Period, periodsUpTo, visitManifests } from './manifest-names.ts';
 import { askAll, askBriefly } from './patience.ts';
 
 /** One snapshot as a listing shows it. */
@@ -57,21 +58,24 @@ export class Catalogue {
     this.#trusted = options.trusted;
   }
 
-  /** The same catalogue as one destination alone holds it: what would be left if all the others were lost. */
-  only(destination: string): Catalogue {
-    const stores = this.#stores.filter(({ name }) => name === destination);
+  /** The same catalogue as these destinations alone hold it: what would be left if all the others were lost. */
+  only(...destinations: readonly string[]): Catalogue {
+    const stores = this.#stores.filter(({ name }) => destinations.includes(name));
     return new Catalogue({ cluster: this.cluster, stores, trusted: this.#trusted });
   }
 
   /**
    * Every snapshot that has a manifest anywhere, oldest first. Only names are read, no manifest is opened; one that a
    * listing does not show yet is found by the latest pointer.
-   * A destination that cannot be listed is in `failures`; rejects when none can.
+   * A destination that cannot be listed is in `failures`; rejects when none can. With `period` only snapshots of its days.
    */
-  async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
+  async list(
+    signal: AbortSignal,
+    period: Period = {},
+  ): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
     const found = new Map<SnapshotId, Set<string>>();
     const failures = await this.#each(async (store, either, heard) => {
-      for (const id of await this.#namesAndPointed(store, either, heard)) {
+      for (const id of await this.#namesAndPointed(store, period, either, heard)) {
         found.set(id, (found.get(id) ?? new Set()).add(store.name));
       }
     }, signal);
@@ -151,11 +155,11 @@ export class Catalogue {
     yield (store, signal, heard) => this.#names(store, undefined, signal, heard);
   }
 
-  /** The day, the month, the year, and everything: few requests however many snapshots there are. */
+  /** Few requests however many snapshots there are: most often the last day is enough. */
   *#upTo(time: Date): Generator<NamesOf> {
-    for (const prefix of periodPrefixes(this.cluster, 'manifests', time)) {
+    for (const period of periodsUpTo(time)) {
       yield async (store, signal, heard) => {
-        const ids = await this.#namesUnder(store, prefix, {}, signal, heard);
+        const ids = await this.#namesOf(store, period, signal, heard);
         return ids.filter((id) => snapshotTime(id) <= time);
       };
     }
@@ -173,8 +177,10 @@ export class Catalogue {
     return [pointed, ...(await this.#names(store, head === null ? undefined : pointed, signal, heard))];
   }
 
-  async #namesAndPointed(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
-    const ids = await this.#names(store, undefined, signal, heard);
+  async #namesAndPointed(store: Store, period: Period, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
+    const ids = await this.#namesOf(store, period, signal, heard);
+    // What a pointer names is new: nobody who asks for a time that is over needs it.
+    if (period.until !== undefined) return ids;
     try {
       const pointed = await this.#pointer(store, signal);
       if (pointed === null || ids.includes(pointed)) return ids;
@@ -233,23 +239,25 @@ export class Catalogue {
     signal: AbortSignal,
     heard: () => void,
   ): Promise<SnapshotId[]> {
-    const from = after === undefined ? {} : { after: objectKey(this.cluster, 'manifests', after) };
-    return await this.#namesUnder(store, kindPrefix(this.cluster, 'manifests'), from, signal, heard);
-  }
-
-  async #namesUnder(
-    store: Store,
-    prefix: string,
-    from: { after?: string },
-    signal: AbortSignal,
-    heard: () => void,
-  ): Promise<SnapshotId[]> {
+    if (after === undefined) return await this.#namesOf(store, {}, signal, heard);
     const ids: SnapshotId[] = [];
-    for await (const object of store.list(prefix, { signal, ...from })) {
+    const behind = { signal, after: objectKey(this.cluster, 'manifests', after) };
+    for await (const object of store.list(kindPrefix(this.cluster, 'manifests'), behind)) {
       heard();
       const id = parseObjectKey(this.cluster, 'manifests', object.key);
       if (id !== null) ids.push(id);
     }
+    return ids;
+  }
+
+  async #namesOf(store: Store, period: Period, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
+    const ids: SnapshotId[] = [];
+    const visit = ({ key }: StoredObject): void => {
+      heard();
+      const id = parseObjectKey(this.cluster, 'manifests', key);
+      if (id !== null) ids.push(id);
+    };
+    await visitManifests(store, this.cluster, period, visit, signal);
     return ids;
   }
 

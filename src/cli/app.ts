@@ -19,8 +19,11 @@ import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
 import { restore } from './definitions/restore.ts';
 import {
+  snapshotsAudit,
   snapshotsExport,
+  snapshotsHold,
   snapshotsList,
+  snapshotsRelease,
   snapshotsRewrap,
   snapshotsShow,
   snapshotsVerify,
@@ -39,6 +42,9 @@ const routes = buildRouteMap({
         show: command(snapshotsShow, () => import('./commands/snapshots-show.ts')),
         verify: command(snapshotsVerify, () => import('./commands/snapshots-verify.ts')),
         export: command(snapshotsExport, () => import('./commands/snapshots-export.ts')),
+        audit: command(snapshotsAudit, () => import('./commands/snapshots-audit.ts')),
+        hold: command(snapshotsHold, () => import('./commands/snapshots-hold.ts')),
+        release: command(snapshotsRelease, () => import('./commands/snapshots-release.ts')),
         rewrap: command(snapshotsRewrap, () => import('./commands/snapshots-rewrap.ts')),
       },
       docs: { brief: 'Stored snapshots' },

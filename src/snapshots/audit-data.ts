@@ -1,7 +1,6 @@
 /** A data object by what its store tells of it: there, of the signed length, and the one that was stored and proven. */
-import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { Catalogue, VerifiedManifest } from '../catalogue/catalogue.ts';
 import { hiddenVersion } from '../catalogue/copy.ts';
-import { type Manifest, manifestSha256, serialiseManifest } from '../catalogue/manifest.ts';
 import type { Records } from '../catalogue/records.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { objectKey } from '../store/layout.ts';
@@ -16,7 +15,7 @@ export async function auditData(
   { catalogue, records, report }: DataAudit,
   store: Store,
   listed: StoredObject | undefined,
-  manifest: Manifest,
+  { manifest, sha256 }: VerifiedManifest,
   signal: AbortSignal,
 ): Promise<void> {
   const snapshot = manifest.snapshot as SnapshotId;
@@ -42,7 +41,7 @@ export async function auditData(
   async function isProvenSince({ modifiedAt }: StoredObject): Promise<boolean> {
     const time = snapshotTime(snapshot);
     const { names } = await records.proofs(signal, { since: time, until: time });
-    const of = { snapshot, copies: [store.name], manifestSha256: manifestSha256(serialiseManifest(manifest)) };
+    const of = { snapshot, copies: [store.name], manifestSha256: sha256 };
     const { proofs } = await newestProofs(records, names, of, signal);
     return proofs.some(({ verdict, provenAt }) => verdict === 'good' && new Date(provenAt) >= modifiedAt);
   }

@@ -1,5 +1,5 @@
 /** What an audit may find, each kind with what it means and what to do; docs/audit.md explains the same. */
-import { isError, type StrongroomError } from '../core/errors.ts';
+import type { StrongroomError } from '../core/errors.ts';
 import type { SnapshotId } from '../core/ids.ts';
 
 /** `notice` = it is right if a run is at work now; everything else is wrong. */
@@ -134,12 +134,12 @@ export function collectFindings(): { findings: Finding[]; report: Report } {
 
 /** What it means that a manifest was refused with `e`. */
 export function kindOfRefusal(e: StrongroomError): FindingKind {
-  if (isError(e, 'E_SIGNATURE')) return e.details['isChanged'] === true ? 'manifest-changed' : 'manifest-foreign';
+  if (e.code === 'E_SIGNATURE') return e.details['isChanged'] === true ? 'manifest-changed' : 'manifest-foreign';
   return e.details['isElsewhere'] === true ? 'manifest-elsewhere' : 'manifest-unreadable';
 }
 
 /** The same for a record. */
 export function kindOfRecordRefusal(e: StrongroomError): FindingKind {
-  if (isError(e, 'E_SIGNATURE')) return 'record-refused';
+  if (e.code === 'E_SIGNATURE') return 'record-refused';
   return e.details['isElsewhere'] === true ? 'record-elsewhere' : 'record-unreadable';
 }

@@ -1,6 +1,5 @@
 /** One snapshot in all stores: what is there against what its signed manifest promises. No data is read. */
 import type { Catalogue, VerifiedManifest } from '../catalogue/catalogue.ts';
-import type { Manifest } from '../catalogue/manifest.ts';
 import type { Records } from '../catalogue/records.ts';
 import { isError } from '../core/errors.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
@@ -65,7 +64,7 @@ export async function auditSnapshot(
     const message = `the manifest in ${readFrom} is another one than in ${truth.readFrom}, and both are signed`;
     on.report('manifests-differ', message, { destination: readFrom, snapshot });
   }
-  for (const store of on.stores) await auditCopy(on, store, stores.get(store) ?? {}, truth.manifest, signal);
+  for (const store of on.stores) await auditCopy(on, store, stores.get(store) ?? {}, truth, signal);
   await auditKeys(on, stores, snapshot, signal);
   return { isThere, truth };
 }
@@ -111,9 +110,10 @@ async function auditCopy(
   on: SnapshotAudit,
   store: Store,
   objects: Objects,
-  manifest: Manifest,
+  truth: VerifiedManifest,
   signal: AbortSignal,
 ): Promise<void> {
+  const { manifest } = truth;
   const { catalogue, report, now } = on;
   const snapshot = manifest.snapshot as SnapshotId;
   const about = { destination: store.name, snapshot };
@@ -130,7 +130,7 @@ async function auditCopy(
     else report('leftover', `${what}, and no manifest; none was promised there`, about);
     if (promised !== 'stored') return;
   }
-  if (names.length > 0) await auditData(on, store, objects.data, manifest, signal);
+  if (names.length > 0) await auditData(on, store, objects.data, truth, signal);
   if (names.length > 0 && objects.keys === undefined && (await isAbsent(store, catalogue, 'keys', snapshot, signal))) {
     report('keys-missing', 'it has no keys.json', { ...about, key: objectKey(catalogue.cluster, 'keys', snapshot) });
   }

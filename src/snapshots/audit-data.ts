@@ -1,6 +1,7 @@
 /** A data object by what its store tells of it: there, of the signed length, and the one that was stored and proven. */
 import type { Catalogue, VerifiedManifest } from '../catalogue/catalogue.ts';
 import { hiddenVersion } from '../catalogue/copy.ts';
+import type { Manifest } from '../catalogue/manifest.ts';
 import type { Records } from '../catalogue/records.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { objectKey } from '../store/layout.ts';
@@ -33,7 +34,7 @@ export async function auditData(
     report('data-missing', `there is a manifest, and no data${version}`, about);
   } else if (shown.bytes !== manifest.ciphertext.bytes) {
     report('data-length', `${shown.bytes} bytes instead of ${manifest.ciphertext.bytes}${version}`, about);
-  } else if (shown.sha256 !== manifest.ciphertext.sha256Composite && !(await isProvenSince(shown))) {
+  } else if (!isSigned(shown.sha256, manifest) && !(await isProvenSince(shown))) {
     const when = shown.modifiedAt.toISOString();
     report('data-rewritten', `it was written again at ${when}, and nothing has proven it since${version}`, about);
   }
@@ -45,4 +46,10 @@ export async function auditData(
     const { proofs } = await newestProofs(records, names, of, signal);
     return proofs.some(({ verdict, provenAt }) => verdict === 'good' && new Date(provenAt) >= modifiedAt);
   }
+}
+
+/** Is `sha256` of a store that of the signed data? One that was copied in one piece has it without parts. */
+function isSigned(sha256: string | undefined, { ciphertext }: Manifest): boolean {
+  if (sha256 === ciphertext.sha256Composite) return true;
+  return ciphertext.parts === 1 && sha256 === ciphertext.partSha256[0];
 }

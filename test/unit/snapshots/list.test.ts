@@ -108,7 +108,8 @@ describe('a listing', () => {
     };
     await break_('a');
     const { snapshots, failures } = await list();
-    expect(snapshots).toMatchObject([{ destinations: ['b'] }, { proof: 'good' }, {}, { hold: { who: 'ana' } }]);
+    // The proof was of the copy in a.
+    expect(snapshots).toMatchObject([{ destinations: ['b'] }, { proof: 'none' }, {}, { hold: { who: 'ana' } }]);
     expect(failures).toMatchObject([{ code: 'E_STORE_BUCKET' }]);
     await break_('b');
     await expect(list()).rejects.toMatchObject({ code: 'E_STORE_BUCKET' });
@@ -168,7 +169,7 @@ describe('on the command line', () => {
     expect(rows[3]).toMatch(/ ana +a, b$/);
     const two = await runCli(cli('--limit', '2'), options());
     expect(two.stdout).toMatch(/\n\n2 older not shown: --limit <n>, --until <time> or --all\n$/);
-    expect(await runJson(cli('--names-only', '--limit', '1', '--json'), options())).toEqual({
+    expect(await runJson(cli('--names-only', '--limit', '1'), options())).toEqual({
       cluster: 'prod',
       snapshots: [
         { snapshot: safety, createdAt: snapshotTime(safety).toISOString(), destinations: ['a', 'b'], missing: [] },

@@ -139,11 +139,18 @@ export class App implements AsyncDisposable {
     };
   }
 
-  /** The records of one cluster: what ran, what was proven, what is held. */
-  async records(name: string, signal: AbortSignal): Promise<Records> {
+  /**
+   * The records of one cluster: what ran, what was proven, what is held. `isReadOnly` = also where the signing key is not at
+   * hand, as long as `signing.trusted` says whose signatures count.
+   */
+  async records(
+    name: string,
+    signal: AbortSignal,
+    { isReadOnly = false }: { isReadOnly?: boolean } = {},
+  ): Promise<Records> {
     const cluster = clusterConfig(this.config, name);
     const stores = (await this.#destinations(cluster, signal)).map(({ store }) => store);
-    const signer = await this.#signer(signal);
+    const signer = isReadOnly ? null : await this.#signer(signal);
     return new Records({ cluster: cluster.name, stores, trusted: await this.#trusted(signal), signer });
   }
 

@@ -7,10 +7,11 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { verifySignature } from '../crypt/sign.ts';
-import { kindPrefix, latestKey, objectKey, parseObjectKey, periodPrefixes } from '../store/layout.ts';
+import { kindPrefix, latestKey, objectKey, parseObjectKey } from '../store/layout.ts';
 import { askAll, askBriefly } from '../store/patience.ts';
 import type { Store, StoredObject } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
+import { type Period, periodsUpTo, visitManifests } from './manifest-names.ts';
 import { commitIn, isTombstone, MAX_TOMBSTONE_BYTES } from './tombstone.ts';
 
 /** One snapshot as a listing shows it. */
@@ -67,12 +68,15 @@ export class Catalogue {
   /**
    * Every snapshot that has a manifest anywhere, oldest first. Only names are read, no manifest is opened; one that a
    * listing does not show yet is found by the latest pointer.
-   * A destination that cannot be listed is in `failures`; rejects when none can.
+   * A destination that cannot be listed is in `failures`; rejects when none can. With `period` only snapshots of its days.
    */
-  async list(signal: AbortSignal): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
+  async list(
+    signal: AbortSignal,
+    period: Period = {},
+  ): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
     const found = new Map<SnapshotId, Set<string>>();
     const failures = await this.#each(async (store, either, heard) => {
-      for (const id of await this.#namesAndPointed(store, either, heard)) {
+      for (const id of await this.#namesAndPointed(store, period, either, heard)) {
         found.set(id, (found.get(id) ?? new Set()).add(store.name));
       }
     }, signal);
@@ -152,11 +156,11 @@ export class Catalogue {
     yield (store, signal, heard) => this.#names(store, undefined, signal, heard);
   }
 
-  /** The day, the month, the year, and everything: few requests however many snapshots there are. */
+  /** Few requests however many snapshots there are: most often the last day is enough. */
   *#upTo(time: Date): Generator<NamesOf> {
-    for (const prefix of periodPrefixes(this.cluster, 'manifests', time)) {
+    for (const period of periodsUpTo(time)) {
       yield async (store, signal, heard) => {
-        const ids = await this.#namesUnder(store, prefix, {}, signal, heard);
+        const ids = await this.#namesOf(store, period, signal, heard);
         return ids.filter((id) => snapshotTime(id) <= time);
       };
     }
@@ -174,8 +178,10 @@ export class Catalogue {
     return [pointed, ...(await this.#names(store, kind === 'manifest' ? pointed : undefined, signal, heard))];
   }
 
-  async #namesAndPointed(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
-    const ids = await this.#names(store, undefined, signal, heard);
+  async #namesAndPointed(store: Store, period: Period, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
+    const ids = await this.#namesOf(store, period, signal, heard);
+    // What a pointer names is new: nobody who asks for a time that is over needs it.
+    if (period.until !== undefined) return ids;
     try {
       const pointed = await this.#pointer(store, signal);
       if (pointed === null || ids.includes(pointed)) return ids;
@@ -234,19 +240,10 @@ export class Catalogue {
     signal: AbortSignal,
     heard: () => void,
   ): Promise<SnapshotId[]> {
-    const from = after === undefined ? {} : { after: objectKey(this.cluster, 'manifests', after) };
-    return await this.#namesUnder(store, kindPrefix(this.cluster, 'manifests'), from, signal, heard);
-  }
-
-  async #namesUnder(
-    store: Store,
-    prefix: string,
-    from: { after?: string },
-    signal: AbortSignal,
-    heard: () => void,
-  ): Promise<SnapshotId[]> {
+    if (after === undefined) return await this.#namesOf(store, {}, signal, heard);
     const ids: SnapshotId[] = [];
-    for await (const object of store.list(prefix, { signal, ...from })) {
+    const behind = { signal, after: objectKey(this.cluster, 'manifests', after) };
+    for await (const object of store.list(kindPrefix(this.cluster, 'manifests'), behind)) {
       heard();
       const id = parseObjectKey(this.cluster, 'manifests', object.key);
       if (id !== null && !(await this.#isBuried(store, object, id, signal))) ids.push(id);
@@ -264,6 +261,22 @@ export class Catalogue {
       if (!isError(e)) throw e;
       return false;
     }
+  }
+
+  async #namesOf(store: Store, period: Period, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
+    const ids: SnapshotId[] = [];
+    const small: { id: SnapshotId; object: StoredObject }[] = [];
+    const visit = (object: StoredObject): void => {
+      heard();
+      const id = parseObjectKey(this.cluster, 'manifests', object.key);
+      if (id === null) return;
+      ids.push(id);
+      if (object.bytes <= MAX_TOMBSTONE_BYTES) small.push({ id, object });
+    };
+    await visitManifests(store, this.cluster, period, visit, signal);
+    const buried = new Set<SnapshotId>();
+    for (const { id, object } of small) if (await this.#isBuried(store, object, id, signal)) buried.add(id);
+    return buried.size === 0 ? ids : ids.filter((id) => !buried.has(id));
   }
 
   async #fetchVerified(store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<Uint8Array> {

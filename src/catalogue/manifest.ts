@@ -153,7 +153,10 @@ export function parseManifest(bytes: Uint8Array, cluster: ClusterName, snapshot:
     throw new StrongroomError(
       'E_MANIFEST',
       `the manifest stored as ${cluster}/${snapshot} is that of ${nameInDocument(parsed.data.cluster)}/${nameInDocument(parsed.data.snapshot)}`,
-      { hint: 'somebody moved it: treat the bucket as tampered with and restore from another destination' },
+      {
+        hint: 'somebody moved it: treat the bucket as tampered with and restore from another destination',
+        details: { isElsewhere: true },
+      },
     );
   }
   return parsed.data;

@@ -17,6 +17,7 @@ import {
   parseProofKey,
   parseRunKey,
   proofKey,
+  proofsOf,
   type RecordKind,
   recordPrefix,
   runKey,
@@ -48,6 +49,7 @@ export type Written = { stored: string[]; failures: { store: string; error: Stro
 export type RunName = { run: RunId; job: string };
 
 /** A record is a page of JSON; what is larger is something else. */
+const REFUSALS: readonly string[] = ['E_NOT_FOUND', 'E_SIGNATURE', 'E_MANIFEST'];
 const MAX_RECORD_BYTES = 256 * 1024;
 
 export class Records {
@@ -83,13 +85,19 @@ export class Records {
 
   /** Names of runs since the day of `since`, oldest first. A destination that does not answer is in `failures`; rejects when none does. */
   async runs(since: Date, signal: AbortSignal): Promise<{ names: RunName[]; failures: StrongroomError[] }> {
-    const { keys, failures } = await this.#list('runs', signal, runsFrom(this.cluster, since));
+    const { keys, failures } = await this.#list('runs', signal, { after: runsFrom(this.cluster, since) });
     return { names: keys.flatMap((key) => parseRunKey(this.cluster, key) ?? []), failures };
   }
 
-  /** Names of proofs, by snapshot and then by time. As {@link runs}. */
-  async proofs(signal: AbortSignal): Promise<{ names: ProofName[]; failures: StrongroomError[] }> {
-    const { keys, failures } = await this.#list('proofs', signal);
+  /**
+   * Names of proofs, by snapshot and then by time, or only those of the snapshots that were begun on the days `of` spans. As
+   * {@link runs}.
+   */
+  async proofs(
+    signal: AbortSignal,
+    of: { since?: Date; until?: Date } = {},
+  ): Promise<{ names: ProofName[]; failures: StrongroomError[] }> {
+    const { keys, failures } = await this.#list('proofs', signal, proofsOf(this.cluster, of));
     return { names: keys.flatMap((key) => parseProofKey(this.cluster, key) ?? []), failures };
   }
 
@@ -99,7 +107,10 @@ export class Records {
     return { names: keys.flatMap((key) => parseHoldKey(this.cluster, key) ?? []), failures };
   }
 
-  /** The record that `name` names. Rejects with E_NOT_FOUND, E_SIGNATURE, or E_MANIFEST for one that is not what its name says. */
+  /**
+   * The record that `name` names. Rejects with E_NOT_FOUND, E_SIGNATURE, or E_MANIFEST for one that is not what its name says;
+   * where no destination has a good one and some could not be asked, with the error of such a one.
+   */
   async readRun(name: RunName, signal: AbortSignal): Promise<RunRecord> {
     return await this.#read('runs', runKey(this.cluster, name.run, name.job), signal, (json) => {
       const record = runRecordSchema.parse(json);
@@ -161,7 +172,7 @@ export class Records {
   async #list(
     kind: RecordKind,
     signal: AbortSignal,
-    after?: string,
+    { after, upTo }: { after?: string; upTo?: string } = {},
   ): Promise<{ keys: string[]; failures: StrongroomError[] }> {
     const keys = new Set<string>();
     const prefix = recordPrefix(this.cluster, kind);
@@ -170,6 +181,7 @@ export class Records {
       async (store, either, heard) => {
         for await (const { key } of store.list(prefix, { signal: either, ...(after === undefined ? {} : { after }) })) {
           heard();
+          if (upTo !== undefined && key > upTo) break;
           keys.add(key);
         }
       },
@@ -196,14 +208,20 @@ export class Records {
         const bytes = await collect(store.get(key, { signal }), MAX_RECORD_BYTES);
         const record = parse(openEnvelope(bytes, RECORD_TYPES[kind], this.#trusted));
         if (record?.cluster === this.cluster) return record;
-        refusals.push(new StrongroomError('E_MANIFEST', `${key} in ${store.location} is a record of something else`));
+        refusals.push(
+          new StrongroomError('E_MANIFEST', `${key} in ${store.location} is a record of something else`, {
+            details: { isElsewhere: true },
+          }),
+        );
       } catch (e) {
         signal.throwIfAborted();
         if (isError(e)) refusals.push(e);
         else refusals.push(new StrongroomError('E_MANIFEST', `${key} in ${store.location} is no record`, { cause: e }));
       }
     }
-    const worst = refusals.find(({ code }) => code !== 'E_NOT_FOUND') ?? refusals[0];
+    // One that could not be asked may have the good one: that outweighs what others have in its place.
+    const unasked = refusals.find(({ code }) => !REFUSALS.includes(code));
+    const worst = unasked ?? refusals.find(({ code }) => code !== 'E_NOT_FOUND') ?? refusals[0];
     throw worst ?? new StrongroomError('E_BUG', 'a record was looked for nowhere');
   }
 }

@@ -23,8 +23,11 @@ import { policyIam, policyKms, policyLifecycle, policyS3, policyVault } from './
 import { restore } from './definitions/restore.ts';
 import { serve } from './definitions/serve.ts';
 import {
+  snapshotsAudit,
   snapshotsExport,
+  snapshotsHold,
   snapshotsList,
+  snapshotsRelease,
   snapshotsRewrap,
   snapshotsShow,
   snapshotsVerify,
@@ -46,6 +49,9 @@ const routes = buildRouteMap({
         show: command(snapshotsShow, () => import('./commands/snapshots-show.ts')),
         verify: command(snapshotsVerify, () => import('./commands/snapshots-verify.ts')),
         export: command(snapshotsExport, () => import('./commands/snapshots-export.ts')),
+        audit: command(snapshotsAudit, () => import('./commands/snapshots-audit.ts')),
+        hold: command(snapshotsHold, () => import('./commands/snapshots-hold.ts')),
+        release: command(snapshotsRelease, () => import('./commands/snapshots-release.ts')),
         rewrap: command(snapshotsRewrap, () => import('./commands/snapshots-rewrap.ts')),
       },
       docs: { brief: 'Stored snapshots' },

@@ -1,16 +1,24 @@
 /** What the commands about stored snapshots have in common. */
 import type { SnapshotDeps } from '../app.ts';
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
+import type { Records } from '../catalogue/records.ts';
 import { chooseCluster } from '../config/cluster-config.ts';
 import { StrongroomError } from '../core/errors.ts';
-import { parseSnapshotId } from '../core/ids.ts';
+import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
 import type { Context } from './context.ts';
 
 /** Catalogue, stores and keys of the chosen cluster; disposing closes what it opened and ends the progress line. */
 export async function openSnapshots(
   context: Context,
   flags: { config?: string; cluster?: string },
-): Promise<AsyncDisposable & { deps: SnapshotDeps; endProgress(): void }> {
+): Promise<
+  AsyncDisposable & {
+    deps: SnapshotDeps;
+    /** `isReadOnly` as in `App.records` */
+    records(options: { isReadOnly: boolean }): Promise<Records>;
+    endProgress(): void;
+  }
+> {
   const config = await context.config(flags.config);
   const { name } = chooseCluster(config, flags.cluster);
   const { App } = await import('../app.ts');
@@ -18,12 +26,24 @@ export async function openSnapshots(
   const app = new App(config, { onProgress: progress.onProgress });
   return {
     deps: await app.snapshotDeps(name, context.signal),
+    records: (options) => app.records(name, context.signal, options),
     endProgress: () => progress[Symbol.dispose](),
     async [Symbol.asyncDispose]() {
       progress[Symbol.dispose]();
       await app[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The destination that a flag names, when it names one. E_USAGE for one that the cluster does not have. */
+export function chooseDestination(
+  { cluster, stores }: Pick<SnapshotDeps, 'cluster' | 'stores'>,
+  name: string | undefined,
+): string | undefined {
+  if (name === undefined || stores.some((store) => store.name === name)) return name;
+  throw new StrongroomError('E_USAGE', `${cluster} has no destination "${name}"`, {
+    hint: `it has ${stores.map((store) => store.name).join(', ')}`,
+  });
 }
 
 /**
@@ -43,9 +63,23 @@ export async function readManifest(
       hint: `strongroom backup --cluster ${catalogue.cluster}`,
     });
   }
-  const snapshot = parseSnapshotId(id);
-  if (snapshot !== null) return { ...(await catalogue.read(snapshot, signal)), unasked: [] };
-  throw new StrongroomError('E_NOT_FOUND', `"${id}" is no snapshot id`, {
-    hint: `strongroom snapshots list --cluster ${catalogue.cluster}`,
+  return { ...(await catalogue.read(parseId(catalogue.cluster, id), signal)), unasked: [] };
+}
+
+/** The id that is meant, be its manifest good or bad; `latest` as in {@link readManifest}. */
+export async function snapshotIdOf(
+  deps: Pick<SnapshotDeps, 'catalogue'>,
+  id: string,
+  signal: AbortSignal,
+): Promise<SnapshotId> {
+  if (id !== 'latest') return parseId(deps.catalogue.cluster, id);
+  return (await readManifest(deps, id, signal)).manifest.snapshot as SnapshotId;
+}
+
+function parseId(cluster: string, text: string): SnapshotId {
+  const snapshot = parseSnapshotId(text);
+  if (snapshot !== null) return snapshot;
+  throw new StrongroomError('E_NOT_FOUND', `"${text}" is no snapshot id`, {
+    hint: `strongroom snapshots list --cluster ${cluster}`,
   });
 }

@@ -129,6 +129,7 @@ export const CODES = {
   E_DECRYPT: { exit: 12, http: 422, retryable: false, meaning: 'the ciphertext does not authenticate' },
   E_SIGNATURE: { exit: 13, http: 422, retryable: false, meaning: 'a manifest is unsigned, foreign or changed' },
   E_MANIFEST: { exit: 13, http: 422, retryable: false, meaning: 'a manifest that does not belong where it was found' },
+  E_AUDIT: { exit: 13, http: 500, retryable: false, meaning: 'a destination holds, or lacks, what it should not' },
 
   E_STORE_UNREACHABLE: { exit: 14, http: 502, retryable: true, meaning: 'a destination does not answer' },
   E_STORE_DENIED: {

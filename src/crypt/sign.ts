@@ -58,7 +58,7 @@ export function verifySignature(
   if (isTrusted) {
     throw new StrongroomError('E_SIGNATURE', `the document or its signature was changed after ${claimed} signed it`, {
       hint: 'do not restore from it; read another destination, or an older version of the object',
-      details,
+      details: { ...details, isChanged: true },
     });
   }
   if (claimed?.startsWith('arn:') === true) {

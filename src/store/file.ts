@@ -135,6 +135,22 @@ export class FileStore implements Store {
     });
   }
 
+  async legalHold(_key: ObjectKey, { signal }: { signal: AbortSignal; versionId?: string }): Promise<null> {
+    signal.throwIfAborted();
+    return null;
+  }
+
+  async setLegalHold(
+    key: ObjectKey,
+    _isHeld: boolean,
+    { signal }: { signal: AbortSignal; versionId?: string },
+  ): Promise<never> {
+    signal.throwIfAborted();
+    throw new StrongroomError('E_PRECONDITION', `${this.#phrase('holding', key)}: a directory keeps no legal holds`, {
+      hint: 'keep a second copy in a bucket with object lock',
+    });
+  }
+
   async probeWrite(prefix: string, { signal, lock }: Pick<PutOptions, 'signal' | 'lock'>): Promise<void> {
     signal.throwIfAborted();
     this.#refuseLock(lock);

@@ -22,7 +22,7 @@ export function objectKey(cluster: ClusterName, kind: ObjectKind, id: SnapshotId
 }
 
 /** `v1/<cluster>/` */
-function clusterPrefix(cluster: ClusterName): string {
+export function clusterPrefix(cluster: ClusterName): string {
   return `${LAYOUT_VERSION}/${cluster}/`;
 }
 
@@ -31,11 +31,9 @@ export function kindPrefix(cluster: ClusterName, kind: ObjectKind): string {
   return `${clusterPrefix(cluster)}${kind}/`;
 }
 
-/** Where the objects of a time may be, from its own day to everything: its day, its month, its year, the kind. */
-export function periodPrefixes(cluster: ClusterName, kind: ObjectKind, time: Date): string[] {
-  const all = kindPrefix(cluster, kind);
-  const [year = '', month = '', day = ''] = time.toISOString().slice(0, 10).split('-');
-  return [`${all}${year}/${month}/${day}/`, `${all}${year}/${month}/`, `${all}${year}/`, all];
+/** `…/<kind>/2026/11/22/`: where the objects of that day are. It sorts before each of them. */
+export function dayPrefix(cluster: ClusterName, kind: ObjectKind, time: Date): string {
+  return `${kindPrefix(cluster, kind)}${time.toISOString().slice(0, 10).replaceAll('-', '/')}/`;
 }
 
 /** The advisory pointer to the newest good manifest. A cache: deleting it loses nothing. */

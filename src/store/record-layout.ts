@@ -48,6 +48,20 @@ export function parseProofKey(cluster: ClusterName, key: string): ProofName | nu
   return proofKey(cluster, name) === key ? name : null;
 }
 
+/** Between which keys the proofs of snapshots of those days stand. */
+export function proofsOf(
+  cluster: ClusterName,
+  { since, until }: { since?: Date; until?: Date },
+): { after?: string; upTo?: string } {
+  const folder = (time: Date): string =>
+    `${recordPrefix(cluster, 'proofs')}${time.toISOString().slice(0, 10).replaceAll('-', '/')}/`;
+  return {
+    ...(since === undefined ? {} : { after: folder(since) }),
+    // Behind everything in the folder of that day.
+    ...(until === undefined ? {} : { upTo: `${folder(until)}~` }),
+  };
+}
+
 export type HoldName = { snapshot: SnapshotId; act: 'hold' | 'release'; id: RunId };
 
 /** `…/holds/<snapshot>/<id>-hold.json`; the newest of a snapshot counts */

@@ -19,6 +19,9 @@ export const noObjectLock = {
   hint: 'make the bucket with object lock enabled, or take objectLock out of this destination',
 } as const satisfies Meaning;
 
+/** Where "not found" means the object. */
+const OF_AN_OBJECT: readonly string[] = ['get', 'head', 'delete', 'hold', 'set-hold'];
+
 type Reading = (failure: Failure, where: Where) => Meaning;
 type Entry = Meaning | Reading;
 
@@ -141,9 +144,7 @@ const raced: Meaning = {
   retryable: true,
 };
 const notThere: Reading = (_, where) => {
-  if (where.operation === 'get' || where.operation === 'head' || where.operation === 'delete') {
-    return { code: 'E_NOT_FOUND', why: 'it is not there' };
-  }
+  if (OF_AN_OBJECT.includes(where.operation)) return { code: 'E_NOT_FOUND', why: 'it is not there' };
   // If-Match on a key that is gone.
   if (where.operation === 'put' || where.operation === 'complete') {
     return { code: 'E_STORE_CONFLICT', why: 'it is not there any more' };
@@ -324,7 +325,7 @@ function byStatus(failure: Failure, where: Where): Entry {
   if (code === 404) {
     // The bucket has just taken an upload: what is not there is its lock.
     if (where.operation === 'lock') return noObjectLock;
-    return ['get', 'head', 'delete'].includes(where.operation) ? notThere : bucketMissing;
+    return OF_AN_OBJECT.includes(where.operation) ? notThere : bucketMissing;
   }
   if (code === 405) return notAllowed;
   if (code === 408) return timedOut;

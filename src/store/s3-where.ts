@@ -12,6 +12,8 @@ export const OPERATIONS = {
   list: { doing: 'listing', action: 's3:ListBucket' },
   uploads: { doing: 'listing unfinished uploads of', action: 's3:ListBucketMultipartUploads' },
   delete: { doing: 'deleting', action: 's3:DeleteObject' },
+  hold: { doing: 'looking for the legal hold of', action: 's3:GetObjectLegalHold' },
+  'set-hold': { doing: 'changing the legal hold of', action: 's3:PutObjectLegalHold' },
   lock: { doing: 'looking for the object lock of', action: 's3:GetBucketObjectLockConfiguration' },
 } as const;
 

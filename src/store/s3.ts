@@ -8,6 +8,7 @@ import { checkMetadata } from './metadata.ts';
 import { at, request, type S3Context, s3Context, whereOf } from './s3-context.ts';
 import { download } from './s3-get.ts';
 import { lookFor } from './s3-head.ts';
+import { readLegalHold, writeLegalHold } from './s3-legal-hold.ts';
 import { listObjects, listUploads } from './s3-list.ts';
 import { proveLock } from './s3-lock.ts';
 import { abortUpload, beginUpload, putMultipart } from './s3-multipart.ts';
@@ -73,6 +74,18 @@ export class S3Store implements Store {
     }
   }
 
+  async legalHold(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<boolean | null> {
+    return await readLegalHold(this.#ctx, key, options);
+  }
+
+  async setLegalHold(
+    key: ObjectKey,
+    isHeld: boolean,
+    options: { signal: AbortSignal; versionId?: string },
+  ): Promise<void> {
+    await writeLegalHold(this.#ctx, key, isHeld, options);
+  }
+
   async probeWrite(prefix: string, options: Pick<PutOptions, 'signal' | 'lock'>): Promise<void> {
     const { signal, lock } = options;
     const key = `${prefix}${prefix === '' || prefix.endsWith('/') ? '' : '/'}${PROBE}-${randomUUID()}` as ObjectKey;
@@ -101,14 +114,23 @@ export class S3Store implements Store {
   ): Promise<StrongroomError> {
     if (versionId === undefined) return denied;
     let lock: StoredObject['lock'];
+    let isHeld: boolean | null;
     try {
       lock = (await lookFor(this.#ctx, key, signal, versionId))?.lock;
+      isHeld = await this.legalHold(key, { signal, versionId });
     } catch {
       signal.throwIfAborted();
       return denied;
     }
-    if (lock === undefined || lock.until.getTime() <= Date.now()) return denied;
     const where = whereOf(this.#ctx, 'delete', key, versionId);
+    if (isHeld === true) {
+      return new StrongroomError('E_STORE_LOCKED', `${phrase(where)}: it is under a legal hold`, {
+        hint: 'strongroom snapshots release, if strongroom set it; else ask whoever holds it',
+        details: { ...denied.details, isHeld, versionId },
+        cause: denied,
+      });
+    }
+    if (lock === undefined || lock.until.getTime() <= Date.now()) return denied;
     const until = lock.until.toISOString();
     return new StrongroomError('E_STORE_LOCKED', `${phrase(where)}: locked in ${lock.mode} mode until ${until}`, {
       hint: 'wait until the lock ends',

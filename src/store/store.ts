@@ -73,6 +73,16 @@ export interface Store extends AsyncDisposable {
   /** Idempotent. In a versioned bucket this hides the object; `versionId` removes that version for good. */
   delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<void>;
   /**
+   * Is the object, or that version of it, under a legal hold? null = this store keeps none. Rejects with E_NOT_FOUND where
+   * there is nothing to hold, unless the store keeps none.
+   */
+  legalHold(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<boolean | null>;
+  /**
+   * Sets or lifts it; idempotent. While it is set the version can be removed by nobody, whatever its lock says. Rejects with
+   * E_PRECONDITION where {@link legalHold} says null.
+   */
+  setLegalHold(key: ObjectKey, isHeld: boolean, options: { signal: AbortSignal; versionId?: string }): Promise<void>;
+  /**
    * Proves the right to write below `prefix` without leaving an object behind; with `lock` also that objects there can be
    * locked so, else E_PRECONDITION.
    */

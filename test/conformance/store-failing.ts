@@ -135,6 +135,32 @@ export function failing(on: StoreBench): void {
     }
   });
 
+  test('a legal hold holds until it is lifted, or there is none', async () => {
+    const { key } = keys();
+    const { versionId } = await put(key('held'), 'x');
+    const at = versionId === undefined ? { signal: never } : { signal: never, versionId };
+    if (!on.setup.locks) {
+      expect(await on.store.legalHold(key('held'), at)).toBeNull();
+      await expect(on.store.setLegalHold(key('held'), true, at)).rejects.toMatchObject({ code: 'E_PRECONDITION' });
+      await on.store.delete(key('held'), at);
+      expect(await on.store.head(key('held'), at)).toBeNull();
+      return;
+    }
+    expect(await on.store.legalHold(key('held'), at)).toBe(false);
+    for (const _ of ['set', 'set again']) await on.store.setLegalHold(key('held'), true, at);
+    expect(await on.store.legalHold(key('held'), { signal: never })).toBe(true);
+    await expect(on.store.delete(key('held'), at)).rejects.toMatchObject({ code: 'E_STORE_LOCKED', retryable: false });
+    expect(await on.store.head(key('held'), { signal: never })).toMatchObject({ bytes: 1 });
+    for (const _ of ['lifted', 'lifted again']) await on.store.setLegalHold(key('held'), false, at);
+    expect(await on.store.legalHold(key('held'), at)).toBe(false);
+    await on.store.delete(key('held'), at);
+    expect(await on.store.head(key('held'), at)).toBeNull();
+    await expect(on.store.legalHold(key('nothing'), { signal: never })).rejects.toMatchObject({ code: 'E_NOT_FOUND' });
+    await expect(on.store.setLegalHold(key('nothing'), true, { signal: never })).rejects.toMatchObject({
+      code: 'E_NOT_FOUND',
+    });
+  });
+
   test('versions: what is deleted is hidden, and readable by its version', async () => {
     const { key } = keys();
     const stored = await put(key('a'), 'first');

@@ -370,6 +370,8 @@ function bound(store: Store): Store {
     head: (...args) => store.head(...args),
     list: (...args) => store.list(...args),
     delete: (...args) => store.delete(...args),
+    legalHold: (...args) => store.legalHold(...args),
+    setLegalHold: (...args) => store.setLegalHold(...args),
     probeWrite: (...args) => store.probeWrite(...args),
     listUnfinished: (...args) => store.listUnfinished(...args),
     abortUnfinished: (...args) => store.abortUnfinished(...args),

@@ -20,6 +20,8 @@ export function hooked(store: Store, hooks: Hooks): Store {
     probeWrite: (...args) => store.probeWrite(...args),
     listUnfinished: (...args) => store.listUnfinished(...args),
     abortUnfinished: (...args) => store.abortUnfinished(...args),
+    legalHold: (...args) => store.legalHold(...args),
+    setLegalHold: (...args) => store.setLegalHold(...args),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

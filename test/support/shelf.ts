@@ -79,11 +79,13 @@ export class Shelf implements AsyncDisposable {
     snapshot = newSnapshotId(now),
     destinations = this.deps.destinations,
     previous = null,
+    purpose = 'backup',
   }: {
     now?: Date;
     snapshot?: SnapshotId;
     destinations?: readonly Destination[];
     previous?: Preflight['previous'];
+    purpose?: Manifest['purpose'];
   } = {}): Promise<Manifest & { snapshot: SnapshotId }> {
     const deps = { ...this.deps, destinations, clock: { now: () => now } };
     const container = await newContainer(deps.breakGlass);
@@ -113,7 +115,7 @@ export class Shelf implements AsyncDisposable {
     const taken = { node: this.#node(), report: await verify.report, container, sidecar, attempts: 1 };
     const before = { checks: [], active: null, view: null, previous, writable: [] };
     const run = { run: newRunId(now), snapshot, taken, body, composite, records, before, warnings: [], sidecar };
-    const manifest = buildManifest(deps, { purpose: 'backup' }, run);
+    const manifest = buildManifest(deps, { purpose }, run);
     const { failures } = await publish(deps, manifest, { holders: destinations, onRecord: [] }, never);
     if (failures[0] !== undefined) throw failures[0].error;
     return { ...manifest, snapshot };

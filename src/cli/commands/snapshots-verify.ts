@@ -1,8 +1,7 @@
-import { StrongroomError } from '../../core/errors.ts';
 import type { SnapshotId } from '../../core/ids.ts';
 import type { Run } from '../define.ts';
 import type { SnapshotsVerifyFlags } from '../definitions/snapshots.ts';
-import { openSnapshots, readManifest } from '../snapshots.ts';
+import { chooseDestination, openSnapshots, readManifest } from '../snapshots.ts';
 
 const LEVELS = {
   archive: 'whole: decrypted, and every hash and record checked',
@@ -14,12 +13,7 @@ export const run: Run<SnapshotsVerifyFlags, [snapshot: string]> = async function
   const { verifySnapshot } = await import('../../snapshots/verify.ts');
   await using snapshots = await openSnapshots(this, flags);
   const { deps } = snapshots;
-  const only = flags.destination;
-  if (only !== undefined && !deps.stores.some(({ name }) => name === only)) {
-    throw new StrongroomError('E_USAGE', `${deps.cluster} has no destination "${only}"`, {
-      hint: `it has ${deps.stores.map(({ name }) => name).join(', ')}`,
-    });
-  }
+  const only = chooseDestination(deps, flags.destination);
   const { manifest } = await readManifest(deps, id, this.signal);
   const { copies } = await verifySnapshot(deps, manifest, this.signal, only === undefined ? {} : { only });
   snapshots.endProgress();

@@ -1,7 +1,7 @@
 /** What the readings of stored copies showed: of each copy the newest reading that can be believed. */
 import type { ProofRecord } from '../catalogue/record-types.ts';
 import type { Records } from '../catalogue/records.ts';
-import { isError } from '../core/errors.ts';
+import { isUnbelievable } from '../catalogue/unbelievable.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import type { ProofName } from '../store/record-layout.ts';
 
@@ -40,9 +40,4 @@ export async function newestBelievable(
     }
   }
   return null;
-}
-
-/** Was a record found wanting, and not only out of reach? */
-export function isUnbelievable(e: unknown): boolean {
-  return isError(e, 'E_SIGNATURE') || isError(e, 'E_MANIFEST') || isError(e, 'E_NOT_FOUND');
 }

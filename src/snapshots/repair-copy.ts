@@ -3,10 +3,11 @@ import type { Destination, ProofKind } from '../backup/options.ts';
 import { proveCopy } from '../backup/upload.ts';
 import { expectedParts } from '../catalogue/copy.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
+import { isError, StrongroomError } from '../core/errors.ts';
 import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { OnProgress } from '../core/progress.ts';
-import { type ObjectKind, objectKey } from '../store/layout.ts';
-import type { PutOptions, WriteCondition } from '../store/store.ts';
+import { type ObjectKey, type ObjectKind, objectKey } from '../store/layout.ts';
+import type { PutOptions, Store, WriteCondition } from '../store/store.ts';
 import type { Signed } from './gather.ts';
 import type { SignedParts } from './signed-parts.ts';
 
@@ -56,7 +57,12 @@ export async function repairCopy(repair: Repair, signal: AbortSignal): Promise<R
   ): Promise<boolean> => {
     const condition = needs.get(kind);
     if (condition === undefined || body === null) return false;
-    await store.put(objectKey(cluster, kind, snapshot), body, { signal, condition, ...lock, ...more });
+    const key = objectKey(cluster, kind, snapshot);
+    try {
+      await store.put(key, body, { signal, condition, ...lock, ...more });
+    } catch (e) {
+      throw (await behindMarker(store, key, condition, e, signal)) ?? e;
+    }
     done.wrote.push(kind);
     return true;
   };
@@ -76,6 +82,23 @@ export async function repairCopy(repair: Repair, signal: AbortSignal): Promise<R
   await put('sigs', signed.signature, { contentType: 'application/octet-stream' });
   await put('manifests', signed.bytes, { contentType: 'application/json' });
   return done;
+}
+
+/** Amazon takes a new object where a delete marker lies; some others say that there is one already, and show none. */
+async function behindMarker(
+  store: Store,
+  key: ObjectKey,
+  condition: WriteCondition,
+  e: unknown,
+  signal: AbortSignal,
+): Promise<StrongroomError | null> {
+  if (condition !== 'absent' || !isError(e, 'E_STORE_CONFLICT')) return null;
+  if ((await store.head(key, { signal })) !== null) return null;
+  return new StrongroomError('E_STORE_CONFLICT', `${store.location} takes no new ${key}, and shows no old one`, {
+    hint: 'a delete marker lies over it, which this store does not write over: remove the marker by its version',
+    details: e.details,
+    cause: e,
+  });
 }
 
 /**

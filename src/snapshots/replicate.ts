@@ -167,10 +167,11 @@ function lostMessage(lost: readonly StrongroomError[], first: StrongroomError): 
 
 /** First line: the verdict. */
 export function summariseReplicate({ snapshots, young, repaired, cleared, unmended }: ReplicateResult): string[] {
-  const verdict =
-    unmended.length === 0 ? 'every destination has what it should' : 'not every destination has what it should';
+  const compared = snapshots - young;
+  const isMended = compared === 0 ? 'nothing was compared' : 'every destination has what it should';
+  const verdict = unmended.length === 0 ? isMended : 'not every destination has what it should';
   return [
-    `${verdict}: ${snapshots - young} snapshots compared, ${repaired.length} copies made again`,
+    `${verdict}: ${compared} snapshots, ${repaired.length} copies made again`,
     ...repaired.map(({ snapshot, destination, wrote, proof }) => {
       const how =
         proof === null ? '' : `, proven by ${proof === 'read' ? 'reading every byte' : "the store's own checksum"}`;

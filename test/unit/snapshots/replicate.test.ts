@@ -299,7 +299,7 @@ it('a destination that is away is said once, and whoever is left is compared', a
 
 it('tells in its first line whether all is well', async () => {
   expect(summariseReplicate(await run())[0]).toBe(
-    'every destination has what it should: 1 snapshots compared, 0 copies made again',
+    'every destination has what it should: 1 snapshots, 0 copies made again',
   );
   for (const name of ['a', 'b']) await rm(path(name, 'keys'));
   expect(summariseReplicate(await run())[0]).toMatch(/^not every destination has what it should/);

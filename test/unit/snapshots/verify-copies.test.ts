@@ -1,8 +1,8 @@
 /** Reading stored copies again, on real directories with real encrypted snapshots: the budget, what is recorded, and what is not. */
-import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { serialiseManifest } from '../../../src/catalogue/manifest.ts';
 import type { ProofRecord } from '../../../src/catalogue/record-types.ts';
 import { Records } from '../../../src/catalogue/records.ts';
@@ -21,6 +21,7 @@ import type { Snapshot } from '../../support/replicate-trial.ts';
 import { Shelf } from '../../support/shelf.ts';
 
 const never = new AbortController().signal;
+const BOTH = ['a', 'b'];
 const HOUR = 3_600_000;
 const ARCHIVE = fileURLToPath(new URL('../../fixtures/archives/openbao-2.7.2-shamir.snap', import.meta.url));
 
@@ -29,14 +30,22 @@ let older: Snapshot;
 let newer: Snapshot;
 let records: Records;
 
-beforeEach(async () => {
+beforeAll(async () => {
   shelf = await Shelf.open({ a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } });
   older = await shelf.publish({ now: new Date(Date.now() - HOUR) });
   newer = await shelf.publish();
   records = await recordsOf();
+  for (const name of BOTH) await cp(folder(name), folder(`${name}.whole`), { recursive: true });
+}, 60_000);
+beforeEach(async () => {
+  for (const name of BOTH) {
+    await rm(folder(name), { recursive: true });
+    await cp(folder(`${name}.whole`), folder(name), { recursive: true });
+  }
 });
-afterEach(() => shelf?.[Symbol.asyncDispose]());
+afterAll(() => shelf?.[Symbol.asyncDispose]());
 
+const folder = (name: string): string => join(shelf.world.directory, name);
 const stores = (): Store[] => shelf.deps.destinations.map(({ store }) => store);
 
 async function recordsOf(signer = shelf.deps.signer): Promise<Records> {
@@ -118,7 +127,7 @@ describe('a copy that is bad', () => {
     });
   });
 
-  it.each(['manifests', 'sigs', 'keys'] as const)('for its %s alone is read, and bad', async (kind) => {
+  it.each(['manifests', 'sigs', 'keys'] as const)('for want of its %s alone', async (kind) => {
     await rm(path('b', kind, newer));
     const reading = read(2 ** 30);
     // Without a manifest of its own it is no copy that a listing knows: that is for replicate to find.
@@ -130,12 +139,13 @@ describe('a copy that is bad', () => {
 
   it('as an archive, under bytes that are the signed ones, is bad, and no other try makes it better', async () => {
     const archive = await readFile(ARCHIVE);
-    archive.writeUInt8(archive.readUInt8(archive.byteLength / 2) ^ 1, archive.byteLength / 2);
+    const middle = Math.floor(archive.byteLength / 2);
+    archive.writeUInt8(archive.readUInt8(middle) ^ 1, middle);
     const container = await newContainer([shelf.world.recipient]);
     const data = Buffer.from(await collect(container.encrypt(chunked(archive)), 2 ** 24));
     const keys = { ...newer.keys, recipient: container.recipient };
     const bytes = serialiseManifest({ ...newer, keys, ciphertext: describeData(data, container.headerSha256) });
-    for (const name of ['a', 'b']) {
+    for (const name of BOTH) {
       await writeFile(path(name, 'data', newer), data);
       await writeFile(path(name, 'manifests', newer), bytes);
       await writeFile(path(name, 'sigs', newer), await shelf.deps.signer.sign(bytes, never));
@@ -210,7 +220,7 @@ describe('what could not be found out', () => {
 
 describe('a name without a manifest that can be believed', () => {
   it('refused everywhere: told in each run, recorded in none, and nothing of the budget', async () => {
-    for (const name of ['a', 'b']) await writeFile(path(name, 'sigs', newer), 'nobody');
+    for (const name of BOTH) await writeFile(path(name, 'sigs', newer), 'nobody');
     for (let i = 0; i < 2; i += 1) {
       await expect(read(2 ** 30, { hoursOn: 30 * i })).rejects.toMatchObject({
         code: 'E_SIGNATURE',
@@ -234,7 +244,7 @@ describe('a name without a manifest that can be believed', () => {
   it('gone since the listing: nobody promised anything', async () => {
     const catalogue = await shelf.catalogue(stores());
     const listed = await catalogue.list(never);
-    for (const name of ['a', 'b'])
+    for (const name of BOTH)
       await rename(path(name, 'manifests', newer), path(name, 'manifests', newer).concat('.old'));
     const now = new Date();
     const deps = { ...(await shelf.snapshots()), records, log: shelf.deps.log, clock: { now: () => now } };

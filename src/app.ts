@@ -176,6 +176,7 @@ export class App implements AsyncDisposable {
       cluster: cluster.name,
       catalogue: await this.#catalogue(cluster, destinations, signal),
       stores: destinations.map(({ store }) => store),
+      destinations,
       kms: await this.#kmsKeys(cluster.encryption.kms, signal),
       breakGlass: await readRecipients(cluster.encryption.breakGlass, signal),
       recipientPolicy: recipientPolicy(cluster),
@@ -342,6 +343,8 @@ export type SnapshotDeps = {
   cluster: ClusterName;
   catalogue: Catalogue;
   stores: readonly Store[];
+  /** the same stores, with what locks them */
+  destinations: readonly Destination[];
   kms: readonly KmsKey[];
   breakGlass: readonly string[];
   recipientPolicy: RecipientPolicy;

@@ -40,8 +40,8 @@ export const proofRecordSchema = z.object({
   run: z.string(),
   provenAt: time,
   verdict: z.enum(['good', 'bad']),
-  /** as `snapshots verify` says it */
-  level: z.enum(['archive', 'ciphertext', 'failed']),
+  /** as `snapshots verify` says it; `checksum` = nothing was read: the sum that the store computed of new data is the signed one */
+  level: z.enum(['archive', 'ciphertext', 'checksum', 'failed']),
   openedWith: z.string().nullable(),
   bytes: count,
   manifestSha256: z.string(),

@@ -2,7 +2,7 @@
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { RunRecord } from '../catalogue/record-types.ts';
 import type { Records } from '../catalogue/records.ts';
-import { isError } from '../core/errors.ts';
+import { isUnbelievable } from '../catalogue/unbelievable.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { JobName } from './job.ts';
 
@@ -20,7 +20,7 @@ export type Attempt = {
 /**
  * The run of `job` that began at `since` or later, a good one before a failed one; null = nobody has even tried. A backup
  * counts by its manifest, also where its run record was never written: the process may have died in between.
- * Rejects when no destination answers.
+ * Rejects when no destination answers, or gives a record that it lists.
  */
 export async function attemptSince(
   { catalogue, records }: Sources,
@@ -42,8 +42,8 @@ export async function attemptSince(
       record = await records.readRun(name, signal);
     } catch (e) {
       signal.throwIfAborted();
-      // A record that cannot be believed is none.
-      if (!isError(e)) throw e;
+      // A record that cannot be believed is none. One that cannot be read now may be there: nobody runs twice for that.
+      if (!isUnbelievable(e)) throw e;
       continue;
     }
     const at = new Date(record.startedAt);

@@ -11,6 +11,10 @@ import type { Job, JobOutcome, Request } from './job.ts';
 /** A run that was stopped still says so: for so long, in milliseconds. */
 const LAST_WORDS_MS = 5_000;
 
+/** A record that is too large is refused by whoever reads it, and the run would be one that nobody ever made. */
+const MAX_TEXT = 1_000;
+const MAX_LINES = 50;
+
 export type Ran = JobOutcome & {
   run: RunId;
   /** destinations that hold the record of this run; empty = nobody will know of it from there */
@@ -50,7 +54,7 @@ export async function runJob(
       endedAt: systemClock.now().toISOString(),
       outcome: outcome.missing.length === 0 ? 'done' : 'partly',
       error: null,
-      missing: [...outcome.missing],
+      missing: shortList(outcome.missing),
       snapshot: outcome.snapshot ?? null,
       timings: { total: performance.now() - began, ...outcome.timings },
     });
@@ -72,8 +76,21 @@ export async function runJob(
 }
 
 function failureOf(e: unknown): RunRecord['error'] {
-  if (!isError(e)) return { code: 'E_BUG', message: e instanceof Error ? e.message : String(e) };
-  return { code: e.code, message: e.message, ...(e.hint === undefined ? {} : { hint: e.hint }) };
+  if (!isError(e)) return { code: 'E_BUG', message: shortText(e instanceof Error ? e.message : String(e)) };
+  return {
+    code: e.code,
+    message: shortText(e.message),
+    ...(e.hint === undefined ? {} : { hint: shortText(e.hint) }),
+  };
+}
+
+function shortText(text: string): string {
+  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)} …`;
+}
+
+function shortList(lines: readonly string[]): string[] {
+  const shown = lines.slice(0, MAX_LINES).map(shortText);
+  return lines.length <= MAX_LINES ? shown : [...shown, `and ${lines.length - MAX_LINES} more`];
 }
 
 async function record(app: App, cluster: ClusterName, record: RunRecord): Promise<readonly string[]> {

@@ -10,16 +10,25 @@ export type CopyToProve = {
   provenAt: Date | null;
 };
 
+/** Clocks of two machines may differ by so much; what is later has not happened, in milliseconds. */
+const FUTURE_MS = 10 * 60_000;
+
 /**
  * Every copy that a manifest stands for, in the order in which it should be read: those never read again, the newest
  * snapshot first, because that is the one that will be restored; then those whose last reading is the longest ago. A
- * good reading and a bad one count alike: both say what the copy was then.
+ * good reading and a bad one count alike: both say what the copy was then. A reading later than `now` counts for nothing:
+ * names are not signed, and one from the year 2100 would keep a copy from ever being read.
  */
-export function copiesByNeed(entries: readonly CatalogueEntry[], proofs: readonly ProofName[]): CopyToProve[] {
+export function copiesByNeed(
+  entries: readonly CatalogueEntry[],
+  proofs: readonly ProofName[],
+  now: Date,
+): CopyToProve[] {
+  const latest = now.getTime() + FUTURE_MS;
   const last = new Map<string, RunId>();
   for (const { snapshot, destination, proof } of proofs) {
     const key = `${snapshot} ${destination}`;
-    if ((last.get(key) ?? '') < proof) last.set(key, proof);
+    if ((last.get(key) ?? '') < proof && proofTime(proof).getTime() <= latest) last.set(key, proof);
   }
   const copies = entries.flatMap(({ snapshot, destinations }) =>
     destinations.map((destination): CopyToProve => {

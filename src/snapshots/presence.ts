@@ -14,7 +14,12 @@ export type CopyPresence = {
   promised: Manifest['destinations'][number]['status'] | null;
   /** objects of the snapshot that are not there */
   lacks: ObjectKind[];
-  /** what is wrong with a promised copy; empty = its objects are there, in their length, under a good signature */
+  /**
+   * the manifest promises it, or stands there itself: a destination that was away, or came later, got its copy after the
+   * manifest was signed
+   */
+  isCopy: boolean;
+  /** what is wrong with a copy; empty = its objects are there, in their length, under a good signature */
   problems: StrongroomError[];
 };
 
@@ -59,6 +64,7 @@ async function lookAtCopy(
     location: store.location,
     promised: copy?.status ?? null,
     lacks: [],
+    isCopy: copy?.status === 'stored',
     problems: [],
   };
   try {
@@ -69,7 +75,7 @@ async function lookAtCopy(
     seen.problems.push(e);
   }
   // What was never promised cannot be missed.
-  return copy?.status === 'stored' ? seen : { ...seen, problems: [] };
+  return seen.isCopy ? seen : { ...seen, problems: [] };
 }
 
 async function lookAtObjects(
@@ -85,6 +91,7 @@ async function lookAtObjects(
   if (version !== null) seen.problems.push(hidden(store, snapshot, version));
   for (const kind of KINDS) {
     const head = await store.head(objectKey(catalogue.cluster, kind, snapshot), { signal });
+    if (kind === 'manifests' && head !== null) seen.isCopy = true;
     if (head === null) seen.lacks.push(kind);
     else if (kind === 'data' && version === null && head.bytes !== manifest.ciphertext.bytes) {
       const sizes = `${head.bytes} bytes instead of ${manifest.ciphertext.bytes}`;
@@ -102,6 +109,7 @@ async function lookAtObjects(
   await catalogue.only(store.name).read(snapshot, signal);
 }
 
+/** Said by names and lengths alone; {@link isHiding} tells it from the others, for whoever has read the data since. */
 function hidden(store: Store, snapshot: SnapshotId, versionId: string): StrongroomError {
   return new StrongroomError(
     'E_NOT_FOUND',
@@ -111,6 +119,11 @@ function hidden(store: Store, snapshot: SnapshotId, versionId: string): Strongro
       details: { snapshot, destination: store.name, versionId },
     },
   );
+}
+
+/** Is `problem` that something else lies over the data? */
+export function isHiding({ code, details }: StrongroomError): boolean {
+  return code === 'E_NOT_FOUND' && details['versionId'] !== undefined;
 }
 
 function lacking(store: Store, snapshot: SnapshotId, lacks: readonly ObjectKind[]): StrongroomError {

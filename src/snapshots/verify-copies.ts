@@ -1,7 +1,9 @@
 /** Reads stored copies again, those in most need first, within what may be read in a day, and records what it showed. */
+import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { Records } from '../catalogue/records.ts';
-import { isError, StrongroomError } from '../core/errors.ts';
-import { newRunId, type RunId } from '../core/ids.ts';
+import { isUnbelievable } from '../catalogue/unbelievable.ts';
+import { type ErrorCode, isError, StrongroomError } from '../core/errors.ts';
+import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { type Clock, formatBytes } from '../core/units.ts';
 import { type CopyToProve, copiesByNeed, proofTime } from './choose-copies.ts';
@@ -9,12 +11,20 @@ import { type CopyVerdict, type VerifyDeps, verifySnapshot } from './verify.ts';
 
 export type VerifyCopiesDeps = VerifyDeps & { records: Records; clock: Clock; log: Log };
 
-export type VerifiedCopy = CopyToProve & { bytes: number; verdict: 'good' | 'bad'; level: CopyVerdict['level'] };
+export type VerifiedCopy = CopyToProve & {
+  /** that were read, be the copy good or not */
+  bytes: number;
+  /** `unknown`: it could not be asked, or not be opened, which says nothing of the copy; nothing is recorded then */
+  verdict: 'good' | 'bad' | 'unknown';
+  level: CopyVerdict['level'];
+};
 
 export type VerifyCopiesResult = {
   verified: VerifiedCopy[];
-  /** copies that are left for another day */
+  /** copies that are left for another day, or because their destination does not answer */
   left: number;
+  /** snapshots whose manifest cannot be read or believed in any destination: there is nothing to hold a copy against */
+  refused: { snapshot: SnapshotId; error: StrongroomError }[];
   bytes: number;
   budgetBytes: number;
   /** read in the last 24 hours before this run, in bytes */
@@ -22,11 +32,44 @@ export type VerifyCopiesResult = {
 };
 
 const DAY_MS = 24 * 3_600_000;
+/** With a key that `trusted` forgot, every manifest is refused: nobody waits until ten thousand of them are read. */
+const MAX_REFUSED = 50;
+/** A destination that lists and does not give costs a minute for each manifest. */
+const MAX_UNREAD = 3;
+/** Words in the message of a run that failed; all of them are in its details. */
+const MAX_TOLD = 5;
+
+/**
+ * What is said of the copy itself. All else is said of the way to it, or of our keys and rights: E_DECRYPT, too, for by then
+ * every byte was the signed one, and the identity at hand may be of something else.
+ */
+const OF_THE_COPY: readonly ErrorCode[] = [
+  'E_STORE_CHECKSUM',
+  'E_NOT_FOUND',
+  'E_SIGNATURE',
+  'E_MANIFEST',
+  'E_SNAPSHOT_TRUNCATED',
+  'E_SNAPSHOT_FORMAT',
+  'E_SNAPSHOT_CHECKSUM',
+  'E_SNAPSHOT_UNSEALED',
+];
+
+/** Said of the whole destination: it would be said of the next copy, too, a minute later. */
+const OF_THE_DESTINATION: readonly ErrorCode[] = [
+  'E_STORE_UNREACHABLE',
+  'E_STORE_THROTTLED',
+  'E_STORE_DENIED',
+  'E_STORE_BUCKET',
+  'E_STORE_SKEW',
+];
 
 /**
  * Reads copy after copy until `budgetBytes` of the last 24 hours are used up; the last one may go over it, so that a copy
  * larger than the budget is read at all. What is wrong with a copy is recorded, and no reason to leave the next one out;
  * in the end it rejects with the first such failure. Rejects at once when the destinations cannot be listed.
+ *
+ * Only what a believable manifest promises is a copy. A name with a refused manifest is told of in every run, and uses up
+ * nothing; a name behind which nobody has a manifest any more is passed over.
  */
 export async function verifyCopies(
   deps: VerifyCopiesDeps,
@@ -36,61 +79,89 @@ export async function verifyCopies(
   const { entries } = await deps.catalogue.list(signal);
   const { names } = await deps.records.proofs(signal);
   const spentBytes = await bytesOfLastDay(deps, names, signal);
-  const result: VerifyCopiesResult = { verified: [], left: 0, bytes: 0, budgetBytes, spentBytes };
+  const result: VerifyCopiesResult = { verified: [], left: 0, refused: [], bytes: 0, budgetBytes, spentBytes };
   const failures: StrongroomError[] = [];
-  for (const copy of copiesByNeed(entries, names)) {
-    if (spentBytes + result.bytes >= budgetBytes) {
+  const away = new Set<string>();
+  const manifests = new Manifests(deps);
+  for (const copy of copiesByNeed(entries, names, deps.clock.now())) {
+    if (spentBytes + result.bytes >= budgetBytes || away.has(copy.destination)) {
       result.left += 1;
       continue;
     }
-    const { verified, error } = await verifyOne(deps, copy, run, signal);
+    const found = await manifests.of(copy.snapshot, signal);
+    if (found === null) continue;
+    const { verified, error } = await verifyOne(deps, copy, found, run, signal);
     result.verified.push(verified);
     result.bytes += verified.bytes;
-    if (error !== null) failures.push(error);
+    if (error === null) continue;
+    failures.push(error);
+    if (verified.verdict === 'unknown' && OF_THE_DESTINATION.includes(error.code)) away.add(copy.destination);
   }
-  const [first] = failures;
-  if (first === undefined) return result;
-  throw new StrongroomError(
-    first.code,
-    `${failures.length} of ${result.verified.length} copies that were read are not good: ${failures.map(({ message }) => message).join('; ')}`,
-    {
-      hint: first.hint ?? 'strongroom job run replicate makes a bad copy again from a good one',
-      details: { failures: failures.map(({ code, message }) => ({ code, message })) },
-      retryable: false,
-      cause: first,
-    },
-  );
+  result.refused = manifests.refused;
+  for (const { error } of result.refused) failures.push(error);
+  if (failures.length === 0) return result;
+  throw failed(failures, result);
+}
+
+/** Each manifest is asked for once, however many copies it stands for. */
+class Manifests {
+  readonly refused: { snapshot: SnapshotId; error: StrongroomError }[] = [];
+  readonly #deps: VerifyCopiesDeps;
+  readonly #known = new Map<SnapshotId, VerifiedManifest | null>();
+  #believed = 0;
+  #unread = 0;
+
+  constructor(deps: VerifyCopiesDeps) {
+    this.#deps = deps;
+  }
+
+  /** null = there is none to be believed. Rejects when nothing but refusals comes. */
+  async of(snapshot: SnapshotId, signal: AbortSignal): Promise<VerifiedManifest | null> {
+    const known = this.#known.get(snapshot);
+    if (known !== undefined) return known;
+    try {
+      const found = await this.#deps.catalogue.read(snapshot, signal);
+      this.#believed += 1;
+      this.#known.set(snapshot, found);
+      return found;
+    } catch (e) {
+      signal.throwIfAborted();
+      if (!isError(e)) throw e;
+      this.#known.set(snapshot, null);
+      if (e.code === 'E_NOT_FOUND') return null;
+      this.#deps.log.error({ snapshot, err: e.toJSON() }, 'no manifest of a stored snapshot can be believed');
+      this.refused.push({ snapshot, error: e });
+      if (!isUnbelievable(e)) this.#unread += 1;
+      if (this.#unread >= MAX_UNREAD || (this.#believed === 0 && this.refused.length >= MAX_REFUSED)) throw e;
+      return null;
+    }
+  }
 }
 
 async function verifyOne(
   deps: VerifyCopiesDeps,
   copy: CopyToProve,
+  { manifest, sha256 }: VerifiedManifest,
   run: RunId,
   signal: AbortSignal,
 ): Promise<{ verified: VerifiedCopy; error: StrongroomError | null }> {
   const { snapshot, destination } = copy;
   const provenAt = deps.clock.now();
   let bytes = 0;
-  let manifestSha256 = '';
-  let verdict: Pick<CopyVerdict, 'level' | 'openedWith' | 'error'>;
-  try {
-    const { manifest, sha256 } = await deps.catalogue.read(snapshot, signal);
-    bytes = manifest.ciphertext.bytes;
-    manifestSha256 = sha256;
-    const { copies } = await verifySnapshot(deps, manifest, signal, { only: destination });
-    const [found] = copies;
-    if (found === undefined) throw new StrongroomError('E_BUG', `a copy in ${destination} was not looked at`);
-    verdict = found;
-  } catch (e) {
-    signal.throwIfAborted();
-    if (!isError(e)) throw e;
-    verdict = { level: 'failed', openedWith: null, error: e };
+  const onProgress: VerifyDeps['onProgress'] = (event) => {
+    bytes = event.bytes ?? bytes;
+    deps.onProgress(event);
+  };
+  const { copies } = await verifySnapshot({ ...deps, onProgress }, manifest, signal, { only: destination });
+  const [found] = copies;
+  if (found === undefined) throw new StrongroomError('E_BUG', `a copy in ${destination} was not looked at`);
+  const { level, openedWith, error } = found;
+  const verdict = error === null ? 'good' : OF_THE_COPY.includes(error.code) ? 'bad' : 'unknown';
+  if (error !== null) {
+    const what = verdict === 'bad' ? 'a stored copy is not good' : 'a stored copy could not be read';
+    deps.log.error({ snapshot, destination, err: error.toJSON() }, what);
   }
-  const { level, openedWith, error } = verdict;
-  // What could not be asked today says nothing of the copy: it keeps its place in the queue.
-  const isUnknown = error !== null && error.retryable && error.code !== 'E_STORE_CHECKSUM';
-  const verified = { ...copy, bytes, verdict: error === null ? 'good' : 'bad', level } as const;
-  if (!isUnknown) {
+  if (verdict !== 'unknown') {
     await deps.records.writeProof(
       {
         schema: '1',
@@ -100,18 +171,38 @@ async function verifyOne(
         proof: newRunId(provenAt),
         run,
         provenAt: provenAt.toISOString(),
-        verdict: verified.verdict,
+        verdict,
         level,
         openedWith,
         bytes,
-        manifestSha256,
+        manifestSha256: sha256,
         error: error === null ? null : { code: error.code, message: error.message },
       },
       signal,
     );
   }
-  if (error !== null) deps.log.error({ snapshot, destination, err: error.toJSON() }, 'a stored copy is not good');
-  return { verified, error };
+  return { verified: { ...copy, bytes, verdict, level }, error };
+}
+
+function failed(failures: readonly StrongroomError[], { verified, refused }: VerifyCopiesResult): StrongroomError {
+  // A copy that is bad says more than a destination that is away.
+  const worst = failures.find(({ code }) => OF_THE_COPY.includes(code)) ?? failures[0];
+  if (worst === undefined) return new StrongroomError('E_BUG', 'a verification failed without a failure');
+  const count = (verdict: VerifiedCopy['verdict']): number => verified.filter((one) => one.verdict === verdict).length;
+  const counts = [
+    `${count('bad')} of ${verified.length} copies that were read are not good`,
+    ...(count('unknown') > 0 ? [`${count('unknown')} could not be read`] : []),
+    ...(refused.length > 0 ? [`${refused.length} have no manifest that can be believed`] : []),
+  ];
+  const told = [worst, ...failures.filter((failure) => failure !== worst)].map(({ message }) => message);
+  const more = told.length > MAX_TOLD ? [`and ${told.length - MAX_TOLD} more`] : [];
+  return new StrongroomError(worst.code, `${counts.join(', ')}: ${[...told.slice(0, MAX_TOLD), ...more].join('; ')}`, {
+    hint: worst.hint ?? 'strongroom job run replicate makes a bad copy again from a good one',
+    details: { failures: failures.map(({ code, message }) => ({ code, message })) },
+    // Another try reads the same bytes; only what was away may be back.
+    retryable: failures.every((failure) => failure.retryable && !OF_THE_COPY.includes(failure.code)),
+    cause: worst,
+  });
 }
 
 async function bytesOfLastDay(
@@ -127,17 +218,17 @@ async function bytesOfLastDay(
     } catch (e) {
       signal.throwIfAborted();
       // A record that cannot be believed cannot use up the day either.
-      if (!isError(e)) throw e;
+      if (!isUnbelievable(e)) throw e;
     }
   }
   return bytes;
 }
 
-/** First line: the verdict. */
+/** First line: the verdict. Only for a run in which everything that was read is good. */
 export function summariseVerify({ verified, left, bytes, budgetBytes }: VerifyCopiesResult): string[] {
   const unopened = verified.filter(({ level }) => level === 'ciphertext').length;
   return [
-    `read ${verified.length} copies in full: all good`,
+    verified.length === 0 ? 'read no copy' : `read ${verified.length} copies in full: all good`,
     ...verified.map(({ snapshot, destination, level }) => `  ${snapshot} in ${destination}: ${level}`),
     ...(unopened > 0 ? [`  not decrypted   ${unopened}: no key at hand opens them`] : []),
     `  read            ${formatBytes(bytes)} of ${formatBytes(budgetBytes)} a day; ${left} copies left for another day`,

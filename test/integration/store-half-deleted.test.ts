@@ -1,6 +1,6 @@
 /** Every subset of a snapshot's four objects taken away, in one destination of two or in both: what is said, and by whom. */
 import { randomUUID } from 'node:crypto';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Manifest } from '../../src/catalogue/manifest.ts';
@@ -222,9 +222,10 @@ describe('on the command line', () => {
     });
     const config = await readFile(shelf.app.configFile, 'utf8');
     const more = config
-      .replace(/^destinations:\n/m, '$&  c:\n    type: directory\n    path: b\n')
+      .replace(/^destinations:\n/m, '$&  c:\n    type: directory\n    path: c\n')
       .replace(/^( +)- a\n/m, '$1- c\n$&');
     await writeFile(join(shelf.world.directory, 'three.yaml'), more);
+    await mkdir(join(shelf.world.directory, 'c'));
     const c = await runCli(
       [
         'snapshots',

@@ -30,5 +30,5 @@ export async function answered<T>(
 
 /** Does this say that the destination could not be asked, rather than something about what it holds? */
 export function meansAway({ code }: StrongroomError): boolean {
-  return code.startsWith('E_STORE_') && code !== 'E_STORE_CHECKSUM';
+  return /^E_STORE_/.test(code) && code !== 'E_STORE_CHECKSUM';
 }

@@ -296,11 +296,17 @@ describe('proofs', () => {
     expect(destination(await scene.status(at(7)), 'a')).toMatchObject({ badCopies: 0 });
   });
 
-  it('are believed by their signature, not by their name: neither planted good nor planted bad', async () => {
+  it('that are planted bad make no copy bad', async () => {
+    const sound = await scene.backup(at(0));
+    await scene.proof(at(1), sound, 'a');
+    await scene.proof(at(2), sound, 'a', 'bad', stranger);
+    expect(destination(await scene.status(at(3)), 'a')).toMatchObject({ lastProofAt: at(1), badCopies: 0 });
+  });
+
+  it('that are planted good, by another signer or under another name, clear none', async () => {
     const [sound, spoilt] = [await scene.backup(at(0)), await scene.backup(at(6))];
     await scene.proof(at(7), spoilt, 'a', 'bad');
     await scene.proof(at(8), spoilt, 'a', 'good', stranger);
-    await scene.proof(at(8), sound, 'a', 'bad', stranger);
     // A record of another copy, well signed, under the name that is wanted.
     const real = await scene.proof(at(5), sound, 'a');
     const name = { snapshot: spoilt, destination: 'a', proof: newRunId(at(9)), verdict: 'good' } as const;

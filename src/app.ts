@@ -159,13 +159,9 @@ export class App implements AsyncDisposable {
     const cluster = clusterConfig(this.config, name);
     const destinations = await this.#destinations(cluster, signal);
     const stores = destinations.map(({ store }) => store);
-    const trusted = await this.#trusted(signal);
-    return {
-      catalogue: new Catalogue({ cluster: cluster.name, stores, trusted }),
-      records: new Records({ cluster: cluster.name, stores, trusted, signer: null }),
-      stores,
-      locked: destinations.flatMap(({ store, lock }) => (lock === null ? [] : [store.name])),
-    };
+    const parts = { cluster: cluster.name, stores, trusted: await this.#trusted(signal) };
+    const locked = destinations.flatMap(({ store, lock }) => (lock === null ? [] : [store.name]));
+    return { stores, locked, catalogue: new Catalogue(parts), records: new Records({ ...parts, signer: null }) };
   }
 
   /** Catalogue, stores and keys of one cluster, for commands that do not talk to it. */

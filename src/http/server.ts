@@ -1,5 +1,5 @@
 /** The web server: /metrics for Prometheus, /healthz for whoever restarts the process, /readyz for whoever wants backups. */
-import { type FastifyError, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { CODES, isError, StrongroomError } from '../core/errors.ts';
 import type { Listen } from '../core/listen.ts';
 import type { Log } from '../core/log.ts';
@@ -84,7 +84,7 @@ async function problem(reply: FastifyReply, error: StrongroomError): Promise<voi
   await reply.code(status).type('application/problem+json').send(document);
 }
 
-async function close(app: ReturnType<typeof fastify>): Promise<void> {
+async function close(app: FastifyInstance): Promise<void> {
   const timer = setTimeout(() => app.server.closeAllConnections(), LAST_ANSWERS_MS);
   try {
     await app.close();

@@ -82,3 +82,6 @@ export type StatusDeps = {
 
 /** Clocks differ. A backup or proof that is further ahead is dated in the future, in milliseconds. */
 export const CLOCK_TOLERANCE_MS = 5 * 60_000;
+
+/** Manifests reach the destinations one after the other: so long nothing is taken for lost, in milliseconds. */
+export const PUBLISHING_MS = 5 * 60_000;

@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts';
 import { type BackupFact, CLOCK_TOLERANCE_MS, type DestinationStatus, type StatusDeps } from './cluster-status.ts';
 import { answered } from './patience.ts';
 
-type Read = DestinationStatus & { fromTheFuture: SnapshotId[] };
+type Read = { status: DestinationStatus; fromTheFuture: SnapshotId[] };
 
 /** Copies whose lock is looked at, and how far back in milliseconds: each costs a request. */
 const LOCKS_LOOKED_AT = 10;
@@ -15,7 +15,7 @@ const LOCKS_OF_MS = 7 * 86_400_000;
 
 /** Never rejects for a destination that cannot be asked: that is `away`. Rejects on abort, and with a defect. */
 export async function readDestination(deps: StatusDeps, store: Store, now: Date, signal: AbortSignal): Promise<Read> {
-  const status: Read = {
+  const status: DestinationStatus = {
     name: store.name,
     away: null,
     newest: null,
@@ -24,26 +24,32 @@ export async function readDestination(deps: StatusDeps, store: Store, now: Date,
     lastProofAt: null,
     badCopies: null,
     locks: null,
-    fromTheFuture: [],
   };
+  const read: Read = { status, fromTheFuture: [] };
   const known = deps.silence?.of(store.name, now) ?? null;
-  if (known !== null) return { ...status, away: known };
+  if (known !== null) return { ...read, status: { ...status, away: known } };
   try {
-    await answered(store.location, (either) => readInto(status, deps, store, now, either), signal, deps.answerMs);
+    await answered(store.location, (either) => readInto(read, deps, store, now, either), signal, deps.answerMs);
   } catch (e) {
     signal.throwIfAborted();
     if (!isError(e)) throw e;
-    return { ...status, away: e, newest: null, locks: null };
+    return { ...read, status: { ...status, away: e, newest: null, locks: null } };
   }
-  return status;
+  return read;
 }
 
-async function readInto(status: Read, deps: StatusDeps, store: Store, now: Date, signal: AbortSignal): Promise<void> {
+async function readInto(
+  { status, fromTheFuture }: Read,
+  deps: StatusDeps,
+  store: Store,
+  now: Date,
+  signal: AbortSignal,
+): Promise<void> {
   const own = deps.catalogue.only(store.name);
   const horizon = new Date(now.getTime() + CLOCK_TOLERANCE_MS);
   let { newest, skipped } = await own.latest(signal);
   if (newest !== null && timeOf(newest) > horizon) {
-    status.fromTheFuture.push(newest.manifest.snapshot as SnapshotId);
+    fromTheFuture.push(newest.manifest.snapshot as SnapshotId);
     const before = await own.latest(signal, { notAfter: horizon });
     newest = before.newest;
     skipped = [...skipped, ...before.skipped];

@@ -23,7 +23,7 @@ export async function renderSamples(samples: readonly Sample[]): Promise<{ conte
 
 /** Everything that `sources` tell, in their order. */
 export async function collectSamples(sources: readonly MetricSource[], now: Date): Promise<Sample[]> {
-  return (await Promise.all(sources.map((source) => source(now)))).flat();
+  return (await Promise.all(sources.map(async (source) => await source(now)))).flat();
 }
 
 function metricOf(name: MetricName, registry: Registry): (labels: Record<string, string>, value: number) => void {

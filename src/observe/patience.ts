@@ -1,5 +1,5 @@
 /** A destination that is silent is away after a while: the status of a cluster is not worth a minute of waiting. */
-import { StrongroomError } from '../core/errors.ts';
+import { type ErrorCode, StrongroomError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 
 /** Time for one destination to answer, in milliseconds. Its own client would repeat a request for a minute. */
@@ -28,7 +28,17 @@ export async function answered<T>(
   }
 }
 
+/** What a destination says of itself or its caller; everything else is said of what it holds. */
+const AWAY: readonly ErrorCode[] = [
+  'E_STORE_UNREACHABLE',
+  'E_STORE_DENIED',
+  'E_STORE_BUCKET',
+  'E_STORE_THROTTLED',
+  'E_STORE_SKEW',
+  'E_STORE_RESPONSE',
+];
+
 /** Does this say that the destination could not be asked, rather than something about what it holds? */
 export function meansAway({ code }: StrongroomError): boolean {
-  return code.startsWith('E_STORE_') && code !== 'E_STORE_CHECKSUM';
+  return AWAY.includes(code);
 }

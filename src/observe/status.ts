@@ -22,15 +22,15 @@ export async function readStatus(
   memory: RecordMemory = new RecordMemory(),
 ): Promise<ClusterStatus> {
   const read = await Promise.all(deps.stores.map((store) => readDestination(deps, store, now, signal)));
-  const answering = read.filter(({ away }) => away === null).map(({ name }) => name);
+  const answering = read.filter(({ status }) => status.away === null).map(({ status }) => status.name);
   const status: ClusterStatus = {
     cluster: deps.catalogue.cluster,
     readAt: answering.length === 0 ? null : now,
-    newest: latestOf(read.map(({ newest }) => newest)),
+    newest: latestOf(read.map(({ status }) => status.newest)),
     newestWhole: null,
     isWholeKnown: false,
     fromTheFuture: [...new Set(read.flatMap(({ fromTheFuture }) => fromTheFuture))],
-    destinations: read.map(({ fromTheFuture: _, ...one }) => one),
+    destinations: read.map(({ status }) => status),
     jobs: null,
     recordsProblem: null,
   };

@@ -1,7 +1,6 @@
 /** What a status means: good, to be watched, or bad, and why. Pure. */
 import { formatDuration } from '../core/units.ts';
-import type { ClusterStatus, DestinationStatus, JobStatus } from './cluster-status.ts';
-import { PUBLISHING_MS } from './whole.ts';
+import { type ClusterStatus, type DestinationStatus, type JobStatus, PUBLISHING_MS } from './cluster-status.ts';
 
 /** `unknown` = there is nothing to judge by; worse than a warning, for nobody knows how bad it is. */
 export const LEVELS = ['ok', 'warning', 'unknown', 'critical'] as const;

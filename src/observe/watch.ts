@@ -54,6 +54,9 @@ const LEAST_STATUS_AGE_MS = 10 * 60_000;
 export class Watch {
   readonly #options: WatchOptions;
   readonly #silence = new Silence();
+  readonly #busy = new Set<string>();
+  readonly #waiting: (() => void)[] = [];
+  #free = AT_ONCE;
   #watched = new Map<string, Watched>();
 
   constructor(options: WatchOptions) {
@@ -84,25 +87,54 @@ export class Watch {
     }));
   }
 
-  /** Goes round until `signal` aborts; then it resolves, when the readings under way have ended. */
+  /**
+   * Begins a round at each interval until `signal` aborts; then it resolves, when the readings under way have ended. A round
+   * waits for none before it: a cluster that is still being read is left out of it. Rejects only with a defect.
+   */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const began = performance.now();
-      await this.round(signal);
-      const rest = this.#options.refreshEveryMs - (performance.now() - began);
-      await delay(Math.max(0, rest), undefined, { signal }).catch(() => undefined);
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    const rounds = new Set<Promise<void>>();
+    while (!either.aborted) {
+      const round = this.round(either)
+        .catch((e: unknown) => failed.abort(e))
+        .finally(() => rounds.delete(round));
+      rounds.add(round);
+      await delay(this.#options.refreshEveryMs, undefined, { signal: either }).catch(() => undefined);
+    }
+    await Promise.all(rounds);
+    failed.signal.throwIfAborted();
+  }
+
+  /** Reads every cluster that is not being read, and resolves when that is done. Rejects only with a defect. */
+  async round(signal: AbortSignal): Promise<void> {
+    const due = [...this.#watched.values()].filter(({ target }) => !this.#busy.has(target.cluster));
+    await Promise.all(due.map((watched) => this.#inTurn(watched, signal)));
+  }
+
+  async #inTurn(watched: Watched, signal: AbortSignal): Promise<void> {
+    const { cluster } = watched.target;
+    this.#busy.add(cluster);
+    await this.#slot();
+    try {
+      if (!signal.aborted) await this.#read(watched, signal);
+    } finally {
+      this.#busy.delete(cluster);
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
     }
   }
 
-  /** One round. Never rejects but for a defect. */
-  async round(signal: AbortSignal): Promise<void> {
-    const todo = [...this.#watched.values()];
-    const readers = Array.from({ length: AT_ONCE }, async () => {
-      for (let one = todo.shift(); one !== undefined && !signal.aborted; one = todo.shift()) {
-        await this.#read(one, signal);
-      }
-    });
-    await Promise.all(readers);
+  /** Resolves when one of {@link AT_ONCE} is free, and takes it. */
+  async #slot(): Promise<void> {
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    await promise;
   }
 
   async #read(watched: Watched, signal: AbortSignal): Promise<void> {
@@ -120,7 +152,9 @@ export class Watch {
       next = unknownStatus(cluster, destinations, error);
     }
     for (const { name, away } of next.destinations) this.#silence.tell(name, away, this.#options.clock.now());
-    watched.status = keepKnown(watched.status, next);
+    // Other targets may have come meanwhile; what was asked of one that is gone is of no use.
+    const current = this.#watched.get(cluster);
+    if (current !== undefined) current.status = keepKnown(current.status, next);
   }
 }
 

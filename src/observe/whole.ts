@@ -4,7 +4,13 @@ import type { Manifest } from '../catalogue/manifest.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { lookAtCopies } from '../snapshots/presence.ts';
-import { type BackupFact, CLOCK_TOLERANCE_MS, type DestinationStatus, type StatusDeps } from './cluster-status.ts';
+import {
+  type BackupFact,
+  CLOCK_TOLERANCE_MS,
+  type DestinationStatus,
+  PUBLISHING_MS,
+  type StatusDeps,
+} from './cluster-status.ts';
 import { factOf } from './destination-status.ts';
 import { answered, meansAway } from './patience.ts';
 
@@ -22,8 +28,6 @@ export type Whole = {
 
 /** After so many that are not whole there is more wrong than can be counted; each costs a few requests. */
 const MAX_LOOKED_AT = 20;
-/** Manifests reach the destinations one after the other: so long nothing is taken for lost, in milliseconds. */
-export const PUBLISHING_MS = 5 * 60_000;
 
 /**
  * Looks at backups from the newest on until one is whole. The manifest alone is not believed: data may have been deleted

@@ -24,8 +24,6 @@ export type ServeOptions = {
   sources?: readonly MetricSource[];
   /** told once it listens */
   onListening(url: string): void;
-  /** between two looks at the config file, in milliseconds */
-  lookEveryMs?: number;
 };
 
 /**
@@ -80,7 +78,6 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     isConfigValid = error === null;
     if (error !== null) log.error({ err: error.toJSON() }, 'the config file is refused, the one before stays in force');
   };
-  const { load, lookEveryMs } = options;
-  const looking = { load, onChange, onRefusal, ...(lookEveryMs === undefined ? {} : { everyMs: lookEveryMs }) };
-  await Promise.all([watch.run(signal), watchConfig(config, looking, signal)]);
+  const load = (): Promise<Config> => options.load();
+  await Promise.all([watch.run(signal), watchConfig(config, { load, onChange, onRefusal }, signal)]);
 }

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { generateBreakGlass } from '../../src/crypt/generate.ts';
-import { DESTINATIONS, Scene } from '../unit/observe/scene.ts';
+import { DESTINATIONS, type Scene } from '../unit/observe/scene.ts';
 
 export type ObservedOptions = {
   /** top-level blocks */

@@ -15,6 +15,7 @@ import type { ClusterStatus, StatusDeps } from '../../../src/observe/cluster-sta
 import { readStatus } from '../../../src/observe/status.ts';
 import { FileStore } from '../../../src/store/file.ts';
 import { latestKey, objectKey } from '../../../src/store/layout.ts';
+import type { Store } from '../../../src/store/store.ts';
 
 const never = new AbortController().signal;
 export const DESTINATIONS = ['a', 'b'] as const;
@@ -31,38 +32,45 @@ export type BackupChange = {
   purpose?: Manifest['purpose'];
   signer?: Signer;
   finishedAt?: Date;
-  /** move the latest pointers; default true */
-  moves?: boolean;
+  /** keeps the data until then */
+  lock?: Date;
 };
 
 export class Scene implements AsyncDisposable {
   readonly root: string;
   readonly cluster: ClusterName;
-  readonly stores: readonly FileStore[];
+  readonly stores: readonly Store[];
   readonly signer: Signer;
   readonly privateKey: Secret<string>;
   readonly deps: StatusDeps;
   readonly records: Records;
   readonly trusted: readonly string[];
 
-  private constructor(root: string, cluster: ClusterName, key: Secret<string>, publicKey: string) {
+  private constructor(
+    root: string,
+    cluster: ClusterName,
+    key: Secret<string>,
+    publicKey: string,
+    stores: readonly Store[] | undefined,
+  ) {
     this.root = root;
     this.cluster = cluster;
     this.privateKey = key;
     this.signer = localSigner(key);
-    this.stores = DESTINATIONS.map((name) => new FileStore({ name, directory: join(root, name) }));
-    const { stores, signer } = this;
-    const trusted = [publicKey];
-    this.trusted = trusted;
-    this.records = new Records({ cluster, stores, trusted, signer });
-    this.deps = { catalogue: new Catalogue({ cluster, stores, trusted }), records: this.records, stores, locked: [] };
+    this.stores = stores ?? DESTINATIONS.map((name) => new FileStore({ name, directory: join(root, name) }));
+    const parts = { cluster, stores: this.stores, trusted: [publicKey] };
+    this.trusted = parts.trusted;
+    this.records = new Records({ ...parts, signer: this.signer });
+    this.deps = { catalogue: new Catalogue(parts), records: this.records, stores: this.stores, locked: [] };
   }
 
-  static async create(name = 'prod'): Promise<Scene> {
+  /** `stores` in the place of the directories `a` and `b`; they stay the caller's. */
+  static async create(stores?: readonly Store[]): Promise<Scene> {
     const root = await mkdtemp(join(tmpdir(), 'strongroom-observe-'));
     for (const folder of DESTINATIONS) await mkdir(join(root, folder));
     const key = generateSigningKey().privateKeyPem;
-    return new Scene(root, parseClusterName(name), key, await localSigner(key).publicKeyPem(never));
+    const publicKey = await localSigner(key).publicKeyPem(never);
+    return new Scene(root, parseClusterName('prod'), key, publicKey, stores);
   }
 
   status(now: Date): Promise<ClusterStatus> {
@@ -72,15 +80,15 @@ export class Scene implements AsyncDisposable {
   /** One backup that began at `time`, as a run publishes it. */
   async backup(time: Date, change: BackupChange = {}): Promise<SnapshotId> {
     const snapshot = newSnapshotId(time);
-    const holders = change.in ?? DESTINATIONS;
+    const holders = change.in ?? this.stores.map(({ name }) => name);
     const bytes = serialiseManifest(this.#manifest(snapshot, time, holders, change));
     const signature = await (change.signer ?? this.signer).sign(bytes, never);
     for (const store of this.stores.filter(({ name }) => holders.includes(name))) {
       await store.put(objectKey(this.cluster, 'keys', snapshot), Buffer.from('{}'), PUT);
-      await store.put(objectKey(this.cluster, 'data', snapshot), DATA, PUT);
+      const lock = change.lock === undefined ? {} : { lock: { mode: 'governance', until: change.lock } as const };
+      await store.put(objectKey(this.cluster, 'data', snapshot), DATA, { ...PUT, ...lock });
       await store.put(objectKey(this.cluster, 'sigs', snapshot), signature, PUT);
       await store.put(objectKey(this.cluster, 'manifests', snapshot), bytes, PUT);
-      if (change.moves === false) continue;
       const head = await store.head(latestKey(this.cluster), { signal: never });
       const pointer = { snapshot, manifest: objectKey(this.cluster, 'manifests', snapshot) };
       const condition = head === null ? 'absent' : { etag: head.etag };
@@ -204,7 +212,7 @@ export class Scene implements AsyncDisposable {
         sha256Composite: 'x-1',
       },
       keys: { recipient: 'age1', object: 'k', recipients: [], kms: [] },
-      destinations: DESTINATIONS.map((name) =>
+      destinations: this.stores.map(({ name }) =>
         holders.includes(name)
           ? { name, location: name, status: 'stored', etag: '', proof: 'checksum' }
           : { name, location: name, status: 'missing', code: 'E_STORE_UNREACHABLE', message: 'away' },

@@ -167,6 +167,35 @@ describe('the watch', () => {
     expect(open).toBe(0);
   });
 
+  it('goes on with the others while one is still being read, and does not ask that one twice', async () => {
+    const asked = new Map<string, number>();
+    const stop = new AbortController();
+    const read: WatchOptions['read'] = async (cluster, _now, _kept, signal) => {
+      asked.set(cluster, (asked.get(cluster) ?? 0) + 1);
+      if (cluster === 'dead') await once(signal, 'abort').then(() => signal.throwIfAborted());
+      if (asked.get('c') === 5) stop.abort();
+      return answered(cluster);
+    };
+    const watched = watch(read, { targets: ['dead', 'c'].map(target), refreshEveryMs: 1 });
+    await watched.run(stop.signal);
+    expect(asked.get('dead')).toBe(1);
+  });
+
+  it('does not lose a reading under way when other clusters come', async () => {
+    const { promise: answer, resolve } = Promise.withResolvers<ClusterStatus>();
+    const watched = watch(() => answer);
+    const round = watched.round(never);
+    watched.retarget([target('prod'), target('new')]);
+    resolve(answered('prod'));
+    await round;
+    expect(statusOf(watched).readAt).toEqual(now);
+  });
+
+  it('ends with a defect, and not in silence', async () => {
+    const broken = { of: () => null, destinations: null } as unknown as ClusterStatus;
+    await expect(watch(() => Promise.resolve(broken)).run(never)).rejects.toThrow(TypeError);
+  });
+
   it('gives up a reading that hangs, and says so', async () => {
     const read: WatchOptions['read'] = async (_cluster, _now, _kept, signal) => {
       await once(signal, 'abort');

@@ -18,8 +18,10 @@ import { kmsClientOptions } from './crypt/kms-call.ts';
 import { kmsSigner } from './crypt/kms-signer.ts';
 import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
+import { LEASE_TTL_MS, type Lease } from './lease/lease.ts';
+import { takeLease } from './lease/take.ts';
 import { recoveryPageOf } from './recovery.ts';
-import type { RestoreDeps, SafetySnapshot } from './restore/options.ts';
+import type { Held, RestoreDeps, SafetySnapshot } from './restore/options.ts';
 import type { SpoolOptions } from './spool/spool.ts';
 import { FileStore } from './store/file.ts';
 import { S3Store } from './store/s3.ts';
@@ -34,8 +36,13 @@ const RETRY_BASE_MS = 2_000;
 /** After the death of a leader: up to 15 s until raft notices and elects, and some for the new one to become active. */
 const ELECTION_MS = 30_000;
 
+/** On the day of a restore the destinations may be silent, and nobody waits minutes to be told so. */
+const RESTORE_PATIENCE_MS = 30_000;
+
 export type OpenOptions = {
   onProgress?: OnProgress;
+  /** the command that it is opened for, as whoever finds a cluster locked by it shall read it */
+  door?: string;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
 };
@@ -45,6 +52,7 @@ export class App implements AsyncDisposable {
   readonly config: Config;
   readonly log: Log;
   readonly #onProgress: OnProgress;
+  readonly #door: string;
   readonly #stack = new AsyncDisposableStack();
   readonly #stores = new Map<string, Store>();
 
@@ -52,6 +60,7 @@ export class App implements AsyncDisposable {
     this.config = config;
     this.log = options.log ?? createLog(config.log.level);
     this.#onProgress = options.onProgress ?? unwatched;
+    this.#door = options.door ?? 'strongroom';
   }
 
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
@@ -80,6 +89,7 @@ export class App implements AsyncDisposable {
       signer,
       members: cluster.members,
       spool: this.spool,
+      lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door },
       limits: {
         ...cluster.backup,
         snapshotTimeoutMs: cluster.backup.snapshotTimeout,
@@ -115,7 +125,8 @@ export class App implements AsyncDisposable {
       into: into.name,
       target,
       restored,
-      takeSafety: options.withSafety ? (run, abort) => this.#takeSafety(into.name, target, run, abort) : null,
+      takeSafety: options.withSafety ? (held, abort) => this.#takeSafety(into.name, target, held, abort) : null,
+      takeLease: (run, abort) => this.#takeLease(into, run, abort),
       askRestart: options.askRestart,
       catalogue: await this.#catalogue(cluster, destinations, signal),
       stores: destinations.map(({ store }) => store),
@@ -156,7 +167,7 @@ export class App implements AsyncDisposable {
   }
 
   /** One copy is enough, and one kind of key: on the day of a restore a destination or KMS may well be down. */
-  async #takeSafety(name: string, vault: VaultCluster, run: RunId, signal: AbortSignal): Promise<SafetySnapshot> {
+  async #takeSafety(name: string, vault: VaultCluster, held: Held, signal: AbortSignal): Promise<SafetySnapshot> {
     const [{ backupWithin }, configured] = await Promise.all([
       import('./backup/within.ts'),
       this.backupDeps(name, signal),
@@ -166,8 +177,18 @@ export class App implements AsyncDisposable {
       ? { minKmsWraps: 0, minBreakGlass: 1, accept: { noKms: DECLINE_KMS } }
       : configured.recipientPolicy;
     const deps = { ...configured, vault, requiredCopies: 1, recipientPolicy };
-    const { manifest, missing } = await backupWithin(deps, { purpose: 'safety', newLineage: true }, run, signal);
+    const { manifest, missing } = await backupWithin(deps, { purpose: 'safety', newLineage: true }, held, signal);
     return { snapshot: manifest.snapshot as SnapshotId, missing: missing.map(({ what }) => what) };
+  }
+
+  /** A restore machine may have no signing key: what is to be fenced stays on record for the next backup. */
+  async #takeLease(into: ClusterConfig, run: RunId, signal: AbortSignal): Promise<Lease> {
+    const stores = (await this.#destinations(into, signal)).map(({ store }) => store);
+    return await takeLease(
+      { cluster: into.name, stores, clock: systemClock, log: this.log, ttlMs: LEASE_TTL_MS },
+      { need: 'any', waitMs: 0, answerMs: RESTORE_PATIENCE_MS, run, door: this.#door, fence: null },
+      signal,
+    );
   }
 
   get spool(): SpoolOptions {

@@ -9,11 +9,14 @@ import { newRunId, newSnapshotId, type RunId, type SnapshotId } from '../core/id
 import { completeWraps } from '../crypt/complete.ts';
 import { checkRecipients } from '../crypt/policy.ts';
 import { type MissingWrap, type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
+import type { Lease } from '../lease/lease.ts';
+import { takeLease } from '../lease/take.ts';
 import { runFolder } from '../spool/folder.ts';
 import { takeLock } from '../spool/lock.ts';
 import { SpoolFile } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
 import { compositeSha256 } from '../store/parts.ts';
+import { tombstones } from './fence.ts';
 import { forget, note } from './journal.ts';
 import { buildManifest } from './manifest.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
@@ -51,17 +54,32 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   const run = options.run ?? newRunId(now);
   const folder = runFolder(deps.spool.directory, deps.cluster);
   await using _lock = await takeLock(join(folder, 'lock'), run, now);
-  const killed = await sweepAfterCrash(deps, folder, signal);
-  const result = await backupLocked(deps, options, run, signal);
-  await sweepAgain(deps, folder, killed, signal);
+  // The spool's lock is for this machine; the lease is for all of them.
+  await using lease = await takeClusterLease(deps, run, signal);
+  const either = AbortSignal.any([signal, lease.signal]);
+  const killed = await sweepAfterCrash(deps, folder, either);
+  const result = await backupLocked(deps, options, { run, lease }, either);
+  await sweepAgain(deps, folder, killed, either);
   return { ...result, timings: { ...result.timings, total: performance.now() - start } };
 }
 
-/** {@link backup} for a run that holds the cluster's lock already, and looks after what killed runs left by itself. */
+/** The lease of the cluster for a backup. One destination is enough: to have a backup counts for more than to have one only. */
+async function takeClusterLease(deps: BackupDeps, run: RunId, signal: AbortSignal): Promise<Lease> {
+  const { cluster, clock, log, lease } = deps;
+  const stores = deps.destinations.map(({ store }) => store);
+  const { waitMs, door, ...how } = lease;
+  const fence = tombstones(deps, run);
+  return await takeLease({ cluster, stores, clock, log, ...how }, { need: 'any', waitMs, run, door, fence }, signal);
+}
+
+/**
+ * {@link backup} for a run that holds the cluster's lock already, and looks after what killed runs left by itself. `lease: null` =
+ * it could not be had, and the run goes on without it all the same.
+ */
 export async function backupLocked(
   deps: BackupDeps,
   options: BackupOptions,
-  run: RunId,
+  { run, lease }: { run: RunId; lease: Lease | null },
   signal: AbortSignal,
 ): Promise<BackupResult> {
   const start = performance.now();
@@ -76,15 +94,18 @@ export async function backupLocked(
   await note(folder, run, snapshot);
   let made: Made;
   let isUnpublished = true;
-  const onPublish = (): void => {
+  const onPublish = async (): Promise<readonly string[]> => {
+    const onRecord = (await lease?.willPublish(snapshot, signal)) ?? [];
     isUnpublished = false;
+    return onRecord;
   };
   try {
     made = await backUp(deps, options, { run, snapshot, before, onPublish }, signal);
   } catch (e) {
     const cleanup = AbortSignal.timeout(CLEANUP_MS);
-    // A manifest that may still appear must find its data: then the next run looks again, and decides.
-    const isLast = !mayBeStored(e);
+    // A manifest that may still appear must find its data: then the next run looks again, and decides. Who lost the lease in the
+    // middle of publishing has cut off its own requests, and knows as little.
+    const isLast = !mayBeStored(e) && (isUnpublished || lease?.signal.aborted !== true);
     const traces = await clearTraces(deps, snapshot, { isLast, isUnpublished }, cleanup).catch(() => null);
     // The note stays where something could not be done, for the next run to do it.
     if (traces !== null && !traces.incomplete) await forget(folder, snapshot);
@@ -108,8 +129,8 @@ type Run = {
   run: RunId;
   snapshot: SnapshotId;
   before: Preflight;
-  /** called before the first request that could make the snapshot visible */
-  onPublish: () => void;
+  /** called before the first request that could make the snapshot visible; gives where a lease says so */
+  onPublish: () => Promise<readonly string[]>;
 };
 
 /** The backup is made: what a failed copy left behind changes nothing of it, however the removal goes. */
@@ -156,8 +177,8 @@ async function backUp(
     warnings,
     sidecar,
   });
-  onPublish();
-  const published = await publish(deps, manifest, holders, signal);
+  const onRecord = await onPublish();
+  const published = await publish(deps, manifest, { holders, onRecord }, signal);
   const missing = [
     ...failures.map(({ store, error }) => ({ what: `copy in ${store}`, code: error.code, message: error.message })),
     ...published.failures.map(({ store, error }) => ({

@@ -1,6 +1,7 @@
 /** The manifest for destinations that hold a whole copy and never got it: a run ended between its first and last manifest. */
 import { expectedParts } from '../catalogue/copy.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
+import { type Commit, commitIn } from '../catalogue/tombstone.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { SnapshotId } from '../core/ids.ts';
@@ -30,9 +31,10 @@ export async function completeCopies(
   for (const destination of deps.destinations) {
     const { store } = destination;
     try {
-      if ((await store.head(objectKey(deps.cluster, 'manifests', snapshot), { signal })) !== null) continue;
+      const there = await commitIn(deps.catalogue, store, snapshot, signal);
+      if (there.kind === 'manifest') continue;
       signed ??= await readSigned(deps, snapshot, signal);
-      if (await completeCopy(deps, destination, snapshot, signed, signal)) completed.push(store.name);
+      if (await completeCopy(deps, destination, { snapshot, there }, signed, signal)) completed.push(store.name);
     } catch (e) {
       onFailure(store.name, e);
     }
@@ -57,7 +59,7 @@ async function readSigned(deps: CompleteDeps, snapshot: SnapshotId, signal: Abor
 async function completeCopy(
   deps: CompleteDeps,
   destination: Destination,
-  snapshot: SnapshotId,
+  { snapshot, there }: { snapshot: SnapshotId; there: Commit },
   { manifest, bytes, signature }: Signed,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -74,7 +76,9 @@ async function completeCopy(
     if (!isError(e, 'E_STORE_CONFLICT') || !(await holds(store, signatureKey, signature, signal))) throw e;
   }
   const manifestKey = objectKey(deps.cluster, 'manifests', snapshot);
-  await store.put(manifestKey, bytes, { ...put, contentType: 'application/json' });
+  // A fence that came too late, since another destination has it: what was published once is to be everywhere.
+  const condition = there.kind === 'tombstone' ? { etag: there.etag } : 'absent';
+  await store.put(manifestKey, bytes, { ...put, condition, contentType: 'application/json' });
   return true;
 }
 

@@ -8,6 +8,7 @@ import type { Clock } from '../core/units.ts';
 import type { KmsKey } from '../crypt/kms.ts';
 import type { RecipientPolicy } from '../crypt/policy.ts';
 import type { Signer } from '../crypt/sign.ts';
+import type { LeaseDeps, TakeOptions } from '../lease/lease.ts';
 import type { SpoolOptions } from '../spool/spool.ts';
 import type { LockMode, Store } from '../store/store.ts';
 import type { VaultCluster } from '../vault/cluster.ts';
@@ -54,6 +55,8 @@ export type BackupDeps = {
   members: readonly { id: string; address: string }[];
   spool: SpoolOptions;
   limits: BackupLimits;
+  /** how the cluster's lease is taken, and how this run is named to those who find it taken */
+  lease: Pick<LeaseDeps, 'ttlMs' | 'self'> & Pick<TakeOptions, 'waitMs' | 'door'>;
   /** text of the README that explains a destination, by its name, to whoever finds it; null = none is written */
   readmeOf: (destination: string) => string | null;
   toolVersion: string;

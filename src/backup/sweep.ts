@@ -2,6 +2,7 @@
  * What a run that was killed leaves behind. The next run removes what nobody else can know of (spool files, unfinished
  * uploads, objects without a manifest), and completes a snapshot that was published in some destinations only.
  */
+import { commitIn } from '../catalogue/tombstone.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import { removeSpoolFiles } from '../spool/folder.ts';
@@ -90,8 +91,11 @@ export async function clearTraces(
   let isSigned = false;
   for (const store of isUnpublished ? [] : stores) {
     try {
-      traces.published ||= (await store.head(objectKey(deps.cluster, 'manifests', snapshot), { signal })) !== null;
-      isSigned ||= (await store.head(objectKey(deps.cluster, 'sigs', snapshot), { signal })) !== null;
+      const { kind } = await commitIn(deps.catalogue, store, snapshot, signal);
+      traces.published ||= kind === 'manifest';
+      // Where a tombstone is, no manifest can come any more.
+      isSigned ||=
+        kind !== 'tombstone' && (await store.head(objectKey(deps.cluster, 'sigs', snapshot), { signal })) !== null;
     } catch (e) {
       if (!isError(e)) throw e;
       // Not knowing whether it was published, nothing may be removed.
@@ -149,8 +153,8 @@ async function removeFrom(
   signal: AbortSignal,
 ): Promise<void> {
   await inEach(deps, stores, traces, signal, async (store) => {
-    // One that has a manifest is left alone.
-    if ((await store.head(objectKey(deps.cluster, 'manifests', traces.snapshot), { signal })) !== null) return;
+    // One that has a manifest is left alone. A tombstone stays: it is what keeps a manifest from coming.
+    if ((await commitIn(deps.catalogue, store, traces.snapshot, signal)).kind === 'manifest') return;
     await abortUploads(deps, store, traces, signal);
     for (const kind of ORPHANS)
       await removeObject(store, objectKey(deps.cluster, kind, traces.snapshot), traces, signal);

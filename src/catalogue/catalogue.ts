@@ -8,9 +8,10 @@ import { collect } from '../core/flow.ts';
 import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { verifySignature } from '../crypt/sign.ts';
 import { kindPrefix, latestKey, objectKey, parseObjectKey, periodPrefixes } from '../store/layout.ts';
-import type { Store } from '../store/store.ts';
+import { askAll, askBriefly } from '../store/patience.ts';
+import type { Store, StoredObject } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
-import { askAll, askBriefly } from './patience.ts';
+import { commitIn, isTombstone, MAX_TOMBSTONE_BYTES } from './tombstone.ts';
 
 /** One snapshot as a listing shows it. */
 export type CatalogueEntry = {
@@ -168,9 +169,9 @@ export class Catalogue {
   async #newestNames(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
     const pointed = await this.#pointer(store, signal);
     if (pointed === null) return await this.#names(store, undefined, signal, heard);
-    const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
+    const { kind } = await commitIn(this, store, pointed, signal);
     // It stays a name to try where its manifest is gone: another destination may have it, or it was taken away.
-    return [pointed, ...(await this.#names(store, head === null ? undefined : pointed, signal, heard))];
+    return [pointed, ...(await this.#names(store, kind === 'manifest' ? pointed : undefined, signal, heard))];
   }
 
   async #namesAndPointed(store: Store, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
@@ -178,8 +179,8 @@ export class Catalogue {
     try {
       const pointed = await this.#pointer(store, signal);
       if (pointed === null || ids.includes(pointed)) return ids;
-      const head = await store.head(objectKey(this.cluster, 'manifests', pointed), { signal });
-      return head === null ? ids : [...ids, pointed];
+      const { kind } = await commitIn(this, store, pointed, signal);
+      return kind === 'manifest' ? [...ids, pointed] : ids;
     } catch (e) {
       // The listing answered: that is what was asked for.
       if (!isError(e)) throw e;
@@ -248,13 +249,30 @@ export class Catalogue {
     for await (const object of store.list(prefix, { signal, ...from })) {
       heard();
       const id = parseObjectKey(this.cluster, 'manifests', object.key);
-      if (id !== null) ids.push(id);
+      if (id !== null && !(await this.#isBuried(store, object, id, signal))) ids.push(id);
     }
     return ids;
   }
 
+  /** Is a tombstone there and no manifest? Only what is as small as one is opened; one that is no good is told by whoever reads it. */
+  async #isBuried(store: Store, { key, bytes }: StoredObject, id: SnapshotId, signal: AbortSignal): Promise<boolean> {
+    if (bytes > MAX_TOMBSTONE_BYTES) return false;
+    try {
+      return isTombstone(this, id, await fetchSmall(store, key, MAX_TOMBSTONE_BYTES, signal));
+    } catch (e) {
+      signal.throwIfAborted();
+      if (!isError(e)) throw e;
+      return false;
+    }
+  }
+
   async #fetchVerified(store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<Uint8Array> {
     const bytes = await fetchSmall(store, objectKey(this.cluster, 'manifests', snapshot), MAX_MANIFEST_BYTES, signal);
+    if (isTombstone(this, snapshot, bytes)) {
+      throw new StrongroomError('E_NOT_FOUND', `snapshot ${snapshot} was never published in ${store.location}`, {
+        hint: 'its run lost the lease of the cluster to another one, which made its own: use a newer snapshot',
+      });
+    }
     let signature: Uint8Array | null;
     try {
       signature = await fetchSmall(store, objectKey(this.cluster, 'sigs', snapshot), MAX_SIGNATURE_BYTES, signal);

@@ -8,6 +8,7 @@ import type { ClusterName, RunId } from '../core/ids.ts';
 import { openEnvelope, signEnvelope } from '../crypt/dsse.ts';
 import type { Signer } from '../crypt/sign.ts';
 import type { ObjectKey } from '../store/layout.ts';
+import { askAll } from '../store/patience.ts';
 import {
   type HoldName,
   holdKey,
@@ -22,7 +23,6 @@ import {
   runsFrom,
 } from '../store/record-layout.ts';
 import type { Store } from '../store/store.ts';
-import { askAll } from './patience.ts';
 import {
   type HoldRecord,
   holdRecordSchema,

@@ -6,6 +6,7 @@ import type { OnProgress } from '../core/progress.ts';
 import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../core/units.ts';
 import type { KmsKey } from '../crypt/kms.ts';
+import type { Lease } from '../lease/lease.ts';
 import type { SpoolOptions } from '../spool/spool.ts';
 import type { Store } from '../store/store.ts';
 import type { VaultCluster } from '../vault/cluster.ts';
@@ -26,9 +27,11 @@ export type RestoreDeps = {
   spool: SpoolOptions;
   /**
    * takes and stores a snapshot of the target as it is before the install; null = declined in words. The caller holds the
-   * lock of {@link into}
+   * lock of {@link into}, and its lease where one could be had
    */
-  takeSafety: ((run: RunId, signal: AbortSignal) => Promise<SafetySnapshot>) | null;
+  takeSafety: ((held: Held, signal: AbortSignal) => Promise<SafetySnapshot>) | null;
+  /** takes the lease of {@link into}: E_LOCKED while another run holds it */
+  takeLease: (run: RunId, signal: AbortSignal) => Promise<Lease>;
   /** gives the next unseal key share, or null when there are no more; asked only when a Shamir node is sealed */
   nextShare: (need: { node: string; progress: number; threshold: number }) => Promise<Secret<string> | null>;
   /** tells people which processes to restart, in this order; the nodes are watched meanwhile */
@@ -37,6 +40,9 @@ export type RestoreDeps = {
   log: Log;
   onProgress: OnProgress;
 };
+
+/** A run, and the lease of the target that it holds; null = no destination answered, and it goes on without. */
+export type Held = { run: RunId; lease: Lease | null };
 
 export type SafetySnapshot = {
   snapshot: SnapshotId;

@@ -6,10 +6,12 @@
 import { join } from 'node:path';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId } from '../core/ids.ts';
+import type { Lease } from '../lease/lease.ts';
 import { removeSpoolFiles, runFolder } from '../spool/folder.ts';
 import { takeLock } from '../spool/lock.ts';
 import { checkRoom } from '../spool/spool.ts';
 import type { ActiveNode } from '../vault/active-node.ts';
+import { beAlone, checkAlone } from './alone.ts';
 import { describePlan } from './describe.ts';
 import { type Finished, finish } from './finish.ts';
 import { forgetHandover, type Handover, readHandover, stateHash } from './handover.ts';
@@ -42,15 +44,18 @@ export async function restore(
   const run = newRunId(deps.clock.now());
   const folder = runFolder(deps.spool.directory, deps.into);
   await using _lock = await takeLock(join(folder, 'lock'), run, deps.clock.now());
+  const { lease, notice: alone } = await beAlone(deps, run, signal);
+  await using _lease = lease;
   const lockedAt = performance.now();
   await removeSpoolFiles(folder);
   const isNoted = (await readHandover(folder, deps.log)) !== null;
-  const progress: Progress = { run, folder, start, lockedAt, target: isNoted ? 'unknown' : 'untouched' };
+  const progress: Progress = { run, lease, folder, start, lockedAt, target: isNoted ? 'unknown' : 'untouched' };
   try {
     await using source = await openSource(deps, options.snapshot, signal);
     const fetched = performance.now();
-    const { notice, ended } = await goOn(deps, options, source, confirm, { progress, fetched }, signal);
+    const { notice: found, ended } = await goOn(deps, options, source, confirm, { progress, fetched }, signal);
     if (ended !== null) return ended;
+    const notice = [...alone, ...found];
     return await begin(deps, options, source, confirm, { progress, fetched, notice }, signal);
   } catch (e) {
     // What an abort makes of a library's call is an error of that library.
@@ -61,6 +66,7 @@ export async function restore(
 
 type Progress = {
   run: RunId;
+  lease: Lease | null;
   folder: string;
   start: number;
   /** when no earlier run was at work any more (performance.now()) */
@@ -137,7 +143,7 @@ async function begin(
   { progress, fetched, notice }: { progress: Progress; fetched: number; notice: readonly string[] },
   signal: AbortSignal,
 ): Promise<RestoreResult> {
-  const { run, folder, start } = progress;
+  const { run, lease, folder, start } = progress;
   const active = await activeTarget(deps, signal);
   const readTimeoutMs = await listenerReadTimeout(active, signal);
   const contents = deps.takeSafety === null ? null : await lookInto(active, deps.onProgress, signal);
@@ -168,9 +174,10 @@ async function begin(
   await confirm(plan, describePlan(plan, source.label));
 
   const confirmed = performance.now();
-  const kept = await keepSafe(deps, run, signal);
+  const kept = await keepSafe(deps, { run, lease }, signal);
   const safe = performance.now();
   const safety = kept?.snapshot ?? null;
+  checkAlone(deps, lease);
   progress.target = 'handed over';
   const handover = await install(deps, run, plan, source, { folder, safety, readTimeoutMs }, signal).catch(
     (e: unknown) => {

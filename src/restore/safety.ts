@@ -1,14 +1,13 @@
 /** What the target holds, kept right before it is overwritten: the way back from the way back. */
 import { isError, StrongroomError } from '../core/errors.ts';
-import type { RunId } from '../core/ids.ts';
-import type { RestoreDeps, SafetySnapshot } from './options.ts';
+import type { Held, RestoreDeps, SafetySnapshot } from './options.ts';
 
 /** null = declined. Whatever stands against it stops the restore before anything is installed. */
-export async function keepSafe(deps: RestoreDeps, run: RunId, signal: AbortSignal): Promise<SafetySnapshot | null> {
+export async function keepSafe(deps: RestoreDeps, held: Held, signal: AbortSignal): Promise<SafetySnapshot | null> {
   if (deps.takeSafety === null) return null;
   deps.onProgress({ stage: 'safety', message: `keeping what ${deps.into} holds now` });
   try {
-    const kept = await deps.takeSafety(run, signal);
+    const kept = await deps.takeSafety(held, signal);
     if (kept.missing.length > 0) {
       deps.log.warn({ cluster: deps.into, ...kept }, 'the safety snapshot is not everywhere it should be');
     }

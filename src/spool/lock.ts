@@ -2,11 +2,11 @@
  * One run per cluster on one spool. The lock file tells who holds it; a holder that was killed is recognised by its
  * process, or, from another host, by a heart that stopped beating.
  */
-import { readFileSync } from 'node:fs';
 import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { StrongroomError } from '../core/errors.ts';
+import { processStartTime } from '../core/process-start.ts';
 import { spoolError } from './spool.ts';
 
 type Holder = { pid: number; startTime: string; host: string; run: string; since: string };
@@ -77,21 +77,6 @@ export async function takeLock(path: string, run: string, now: Date): Promise<As
 /** Is the process that wrote this still the one it was? The start time tells a reused pid apart. */
 function isProcessAlive(pid: number, startTime: string): boolean {
   return processStartTime(pid) === startTime && startTime !== '';
-}
-
-/**
- * Start time of a process in clock ticks since boot (field 22 of /proc/<pid>/stat), or null when there is none, or one
- * that has ended and whose parent has not asked how.
- */
-export function processStartTime(pid: number): string | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may itself hold spaces and parentheses.
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
-  } catch {
-    return null;
-  }
 }
 
 async function isAlive(holder: Holder, path: string): Promise<boolean> {

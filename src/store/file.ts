@@ -44,10 +44,12 @@ export class FileStore implements Store {
     checkMetadata(metadata ?? {});
     const paths = pathsOf(this.#root, key);
     const guard: Guard = (fn) => this.#guard('storing', key, signal, fn);
+    let etag: string;
     await guard(() => this.#refuse(paths, key, condition, signal));
     const { path, handle } = await guard(() => openTmp(paths.tmp));
     try {
       const written = await closing(handle, () => writeBody(handle, body, signal, guard, options.onProgress));
+      etag = written.etag;
       const meta: FileMeta = { v: 1, ...written, contentType, ...(metadata === undefined ? {} : { metadata }) };
       await guard(() => withFileLock(paths.lock, signal, () => this.#publish(path, paths, key, meta, options)));
     } finally {
@@ -55,7 +57,9 @@ export class FileStore implements Store {
       await removeTmp(path, this.#tmp).catch(() => {});
     }
     const stored = await this.head(key, { signal: AbortSignal.timeout(60_000) });
-    if (stored !== null) return stored;
+    if (stored !== null && stored.etag === etag) return stored;
+    // Whoever wrote since has their own: to return theirs would be to give it away as ours.
+    if (stored !== null) throw this.#conflict(key);
     throw new StrongroomError('E_STORE_RESPONSE', `${this.#phrase('storing', key)}: stored, and then it is not there`);
   }
 

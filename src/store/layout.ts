@@ -43,6 +43,11 @@ export function latestKey(cluster: ClusterName): ObjectKey {
   return `${clusterPrefix(cluster)}latest.json` as ObjectKey;
 }
 
+/** Who is at work on this cluster now. The one object that is replaced all the time; deleting it ends whoever holds it. */
+export function leaseKey(cluster: ClusterName): ObjectKey {
+  return `${clusterPrefix(cluster)}lease.json` as ObjectKey;
+}
+
 /** The recovery commands for whoever finds the bucket, written once. */
 export const README_KEY = `${LAYOUT_VERSION}/README.md` as ObjectKey;
 

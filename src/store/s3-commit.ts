@@ -14,8 +14,8 @@ export type Commit = {
   where: Where;
   key: ObjectKey;
   timeoutMs: number;
-  /** sends PutObject or CompleteMultipartUpload once; gives the version it made */
-  send(abortSignal: AbortSignal): Promise<string | undefined>;
+  /** sends PutObject or CompleteMultipartUpload once; gives what the answer says of the object it made */
+  send(abortSignal: AbortSignal): Promise<Committed>;
   /** may this failed commit be sent again as it is? */
   repeats(e: unknown): boolean;
   /** does what was found contradict what was sent? Cheap, for after a good answer */
@@ -24,7 +24,11 @@ export type Commit = {
   isOurs(found: FoundObject): Promise<boolean>;
 };
 
-export type Committed = { versionId: string | undefined };
+export type Committed = {
+  versionId: string | undefined;
+  /** only where the answer's is sure to be that of a HEAD: of an object in one request */
+  etag?: string | undefined;
+};
 
 /**
  * Sends the commit until it is known what became of it. A lost answer is followed by a look: the object may be there,
@@ -41,7 +45,7 @@ export async function commit(ctx: S3Context, c: Commit, signal: AbortSignal): Pr
     async () => {
       signal.throwIfAborted();
       try {
-        return { versionId: await sendOnce(c.where, c.timeoutMs, grace.signal, (s) => c.send(s)) };
+        return await sendOnce(c.where, c.timeoutMs, grace.signal, (s) => c.send(s));
       } catch (e) {
         isUnknown ||= signal.aborted || mayHaveHappened(e);
         // Without a former unknown try, a refusal is about the object of somebody else.
@@ -88,6 +92,12 @@ export async function confirm(
   options: Pick<PutOptions, 'lock'>,
 ): Promise<StoredObject> {
   const found = await seen(ctx, c, done);
+  if (done.versionId === undefined && done.etag !== undefined && !isSameTag(found.etag, done.etag)) {
+    // Between the answer and the look another writer came: what is there is his, and not ours to remove.
+    throw new StrongroomError('E_STORE_CONFLICT', `${phrase(c.where)}: stored, and replaced by another writer since`, {
+      details: { destination: c.where.destination, key: c.key, etag: found.etag },
+    });
+  }
   if (!c.fits(found)) {
     throw await withdrawn(ctx, c, done, 'E_STORE_CHECKSUM', 'what is stored is not what was sent');
   }
@@ -117,6 +127,11 @@ async function seen(ctx: S3Context, c: Commit, done: Committed): Promise<FoundOb
 /** Is the commit's failure one that leaves room for doubt about the object being there? */
 export function isDoubtful(e: unknown, signal: AbortSignal): boolean {
   return signal.aborted || mayHaveHappened(e) || answerOf(e) === 'NoSuchUpload';
+}
+
+/** Proxies that compress mark an ETag as weak. */
+function isSameTag(a: string, b: string): boolean {
+  return a.replace(/^W\//, '') === b.replace(/^W\//, '');
 }
 
 function holds(asked: NonNullable<PutOptions['lock']>, found: StoredObject['lock']): boolean {

@@ -9,7 +9,7 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { retry } from '../core/retry.ts';
 import type { ObjectKey } from './layout.ts';
 import { compositeSha256, type Part, partsOf } from './parts.ts';
-import { type Commit, commit, confirm, findOurs, isDoubtful, unresolved } from './s3-commit.ts';
+import { type Commit, type Committed, commit, confirm, findOurs, isDoubtful, unresolved } from './s3-commit.ts';
 import { refuseEarly } from './s3-condition.ts';
 import { at, request, type S3Context, whereOf } from './s3-context.ts';
 import { answerOf } from './s3-errors.ts';
@@ -152,7 +152,7 @@ async function complete(
   body: PartedBody,
   options: PutOptions,
   abortSignal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<Committed> {
   const input: CompleteMultipartUploadCommandInput = {
     ...at(ctx, upload.key),
     UploadId: upload.uploadId,
@@ -162,7 +162,7 @@ async function complete(
     ...conditionHeaders(ctx, options.condition),
   };
   const answer = await ctx.client.send(new CompleteMultipartUploadCommand(input), { abortSignal });
-  return answer.VersionId;
+  return { versionId: answer.VersionId };
 }
 
 /** What the store should show as checksum of the whole. */

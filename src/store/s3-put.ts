@@ -50,7 +50,8 @@ export async function putBytes(
         Body: bytes,
       });
       command.middlewareStack.add(signedPayload(sha256), BEFORE_SIGNING);
-      return (await ctx.client.send(command, { abortSignal })).VersionId;
+      const { VersionId: versionId, ETag: etag } = await ctx.client.send(command, { abortSignal });
+      return { versionId, etag };
     },
     repeats: () => true,
     fits: (found) => fits(found, bytes.byteLength, expected),

@@ -56,7 +56,8 @@ export interface Store extends AsyncDisposable {
   readonly location: string;
   /**
    * Stores all of `body` or nothing: on any failure no object and no unfinished upload is left, and that is awaited.
-   * Rejects with E_STORE_CONFLICT when `condition` does not hold, and then leaves what is there untouched.
+   * Rejects with E_STORE_CONFLICT when `condition` does not hold, and then leaves what is there untouched; also when another writer
+   * has replaced the object before this could look at it. The ETag that it resolves to is always that of `body`.
    * The checksums go along, and the store must refuse bytes that do not fit them (E_STORE_CHECKSUM).
    */
   put(key: ObjectKey, body: PartedBody | Uint8Array, options: PutOptions): Promise<StoredObject>;

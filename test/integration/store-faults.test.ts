@@ -18,6 +18,7 @@ import {
   small,
 } from '../support/faulty-store.ts';
 import { sharedServer } from '../support/shared-servers.ts';
+import { until } from '../support/until.ts';
 
 describe('faults of a destination', () => {
   let on: FaultyStore;
@@ -141,6 +142,25 @@ describe('faults of a destination', () => {
       expect(second.etag).not.toBe(etag);
       expect(Buffer.from(await on.read(key)).toString()).toBe('two');
     });
+
+    test.each(['sha256', 'none'] as const)(
+      'replaced by another writer before it was looked at, with checksum %s: his is left alone',
+      async (checksum) => {
+        const { store } = await on.open({ checksum, requestTimeoutMs: 2_000 });
+        const key = newKey();
+        const { etag } = await store.put(key, Buffer.from('one'), putOptions());
+        // The look behind the put is held up until the other has written, then it is tried again.
+        on.proxy.fail('head', { kind: 'hang' });
+        const late = store.put(key, Buffer.from('two'), putOptions({ condition: { etag } })).catch((e: unknown) => e);
+        const ours = await until('ours to be there', async () => {
+          const head = await on.direct.store.head(key, { signal: never });
+          return head === null || head.etag === etag ? undefined : head.etag;
+        });
+        await on.direct.store.put(key, Buffer.from('six'), putOptions({ condition: { etag: ours } }));
+        expect(await late).toMatchObject({ code: 'E_STORE_CONFLICT' });
+        expect((await on.read(key)).toString()).toBe('six');
+      },
+    );
 
     test.each(['crc32', 'none'] as const)('the same with checksum %s', async (checksum) => {
       const { store } = await on.open({ checksum });

@@ -95,7 +95,10 @@ export function duringSnapshot(proxy: FaultProxy, act: () => Promise<void>): Bre
   };
 }
 
-/** Everything in a bucket, as the server lists it: keys of objects, keys of unfinished uploads. */
+/** Who is at work there is written anew all the time, and says nothing about what a run has stored or left. */
+const isLease = (path: string): boolean => path.endsWith('/lease.json');
+
+/** Everything in a bucket but leases, as the server lists it: keys of objects, keys of unfinished uploads. */
 export async function inBucket(
   server: S3Connection,
   bucket: string,
@@ -106,7 +109,7 @@ export async function inBucket(
     const uploads = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
     if (objects.IsTruncated === true || uploads.IsTruncated === true) throw new Error(`${bucket} has more than a page`);
     return {
-      objects: (objects.Contents ?? []).map(({ Key }) => Key ?? ''),
+      objects: (objects.Contents ?? []).map(({ Key }) => Key ?? '').filter((key) => !isLease(key)),
       uploads: (uploads.Uploads ?? []).map(({ Key }) => Key ?? ''),
     };
   } finally {
@@ -114,12 +117,13 @@ export async function inBucket(
   }
 }
 
-/** Every file below a folder, sorted; of a folder that is not there, none. */
+/** Every file below a folder but leases, sorted; of a folder that is not there, none. */
 export async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   return entries
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !isLease(path))
     .sort();
 }
 

@@ -1,6 +1,6 @@
 /** What a destination holds, by kind of object: from the keys that it lists. */
 import type { ClusterName, SnapshotId } from '../../src/core/ids.ts';
-import { type ObjectKind, parseObjectKey } from '../../src/store/layout.ts';
+import { latestKey, leaseKey, type ObjectKind, parseObjectKey, README_KEY } from '../../src/store/layout.ts';
 
 export const KINDS = ['keys', 'data', 'sigs', 'manifests'] as const satisfies readonly ObjectKind[];
 
@@ -12,9 +12,13 @@ export function sortObjects(cluster: ClusterName, keys: readonly string[]): Obje
   for (const key of keys) {
     const kind = KINDS.find((candidate) => parseObjectKey(cluster, candidate, key) !== null);
     if (kind !== undefined) held[kind].add(parseObjectKey(cluster, kind, key) as SnapshotId);
-    else if (key !== 'v1/README.md' && key !== `v1/${cluster}/latest.json`) throw new Error(`a stray object ${key}`);
+    else if (!isOfNoSnapshot(cluster, key)) throw new Error(`a stray object ${key}`);
   }
   return held;
+}
+
+function isOfNoSnapshot(cluster: ClusterName, key: string): boolean {
+  return key === README_KEY || key === latestKey(cluster) || key === leaseKey(cluster);
 }
 
 /** One line for every object of a snapshot that has no manifest. */

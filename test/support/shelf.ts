@@ -114,7 +114,7 @@ export class Shelf implements AsyncDisposable {
     const before = { checks: [], active: null, view: null, previous, writable: [] };
     const run = { run: newRunId(now), snapshot, taken, body, composite, records, before, warnings: [], sidecar };
     const manifest = buildManifest(deps, { purpose: 'backup' }, run);
-    const { failures } = await publish(deps, manifest, destinations, never);
+    const { failures } = await publish(deps, manifest, { holders: destinations, onRecord: [] }, never);
     if (failures[0] !== undefined) throw failures[0].error;
     return { ...manifest, snapshot };
   }

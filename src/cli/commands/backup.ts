@@ -15,7 +15,7 @@ export const run: Run<BackupFlags> = async function (flags) {
   ]);
   const options = { purpose: 'backup', newLineage: flags.newLineage } as const;
   const progress = this.progress();
-  await using app = new App(config, { onProgress: progress.onProgress });
+  await using app = new App(config, { onProgress: progress.onProgress, door: 'strongroom backup' });
   const configured = await app.backupDeps(name, this.signal);
   const deps = { ...configured, prove: flags.prove ?? configured.prove };
 

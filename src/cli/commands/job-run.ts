@@ -16,7 +16,7 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
   const { name } = chooseCluster(config, flags.cluster);
   const { App } = await import('../../app.ts');
   const progress = this.progress();
-  await using app = new App(config, { onProgress: progress.onProgress });
+  await using app = new App(config, { onProgress: progress.onProgress, door: `strongroom job run ${job.name}` });
   const { runJob } = await import('../../run/run-job.ts');
   const request = { door: 'command', dueAt: null } as const;
   const outcome = await runJob(job, app, name, request, this.signal).finally(() => progress[Symbol.dispose]());

@@ -33,7 +33,7 @@ export const run: Run<RestoreFlags> = async function (flags) {
     import('../../restore/summary.ts'),
   ]);
   const progress = this.progress();
-  await using app = new App(config, { onProgress: progress.onProgress });
+  await using app = new App(config, { onProgress: progress.onProgress, door: 'strongroom restore' });
   const shares = await shareSource(flags.shares, this);
   const deps = await app.restoreDeps(
     name,

@@ -4,7 +4,8 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { processStartTime, takeLock } from '../../../src/spool/lock.ts';
+import { processStartTime } from '../../../src/core/process-start.ts';
+import { takeLock } from '../../../src/spool/lock.ts';
 import { until } from '../../support/until.ts';
 
 let folder: string;

@@ -35,6 +35,23 @@ const filesBelow = async (path: string) =>
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
 
+test('an object that another writer replaced at once is not given out as ours', async () => {
+  const other = new FileStore({ name: 'usb', directory });
+  const { etag } = await other.put(key, Buffer.from('one'), putOptions());
+  class Paused extends FileStore {
+    override async head(...args: Parameters<FileStore['head']>): ReturnType<FileStore['head']> {
+      const ours = await super.head(...args);
+      await other.put(key, Buffer.from('theirs'), putOptions({ condition: { etag: ours?.etag ?? '' } }));
+      return await super.head(...args);
+    }
+  }
+  const paused = new Paused({ name: 'usb', directory });
+  await expect(paused.put(key, Buffer.from('ours'), putOptions({ condition: { etag } }))).rejects.toMatchObject({
+    code: 'E_STORE_CONFLICT',
+  });
+  expect((await readFile(join(directory, key))).toString()).toBe('theirs');
+});
+
 describe('what lies on the disk', () => {
   test('is the object itself, readable without us, and no temporary file or folder', async () => {
     const bytes = randomBytes(3000);

@@ -1,7 +1,7 @@
 /** Asking destinations that may be dead: what another one answers is not held up by it for long. */
 import { StrongroomError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
-import type { Store } from '../store/store.ts';
+import type { Store } from './store.ts';
 
 /**
  * A store repeats a request for a minute before it gives up. Where another destination has the answer already, or may
@@ -74,7 +74,7 @@ async function toldSlow<T>(
     if (!impatience.aborted || signal.aborted) throw e;
     throw new StrongroomError(
       'E_STORE_UNREACHABLE',
-      `${store.location} does not answer within ${formatDuration(graceMs)}, and another destination is asked in its place`,
+      `${store.location} does not answer within ${formatDuration(graceMs)}`,
       { hint: 'look at its address, and at the network to it', cause: e },
     );
   }

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { askAll, askBriefly } from '../../../src/catalogue/patience.ts';
 import { FileStore } from '../../../src/store/file.ts';
+import { askAll, askBriefly } from '../../../src/store/patience.ts';
 
 const never = new AbortController().signal;
 const [quick, dead] = ['quick', 'dead'].map((name) => new FileStore({ name, directory: `/srv/${name}` }));

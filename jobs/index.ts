@@ -1,6 +1,7 @@
 import type { Job } from '../src/run/job.ts';
 import { backupJob } from './backup.ts';
+import { pruneJob } from './prune.ts';
 import { verifyJob } from './verify.ts';
 
 /** Every job there is. */
-export const jobs: readonly Job[] = [backupJob, verifyJob];
+export const jobs: readonly Job[] = [backupJob, verifyJob, pruneJob];

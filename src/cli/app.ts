@@ -18,6 +18,7 @@ import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
 import { policyIam, policyKms, policyLifecycle, policyS3, policyVault } from './definitions/policy.ts';
+import { prune } from './definitions/prune.ts';
 import { restore } from './definitions/restore.ts';
 import {
   snapshotsExport,
@@ -34,6 +35,7 @@ const routes = buildRouteMap({
   routes: {
     backup: command(backup, () => import('./commands/backup.ts')),
     restore: command(restore, () => import('./commands/restore.ts')),
+    prune: command(prune, () => import('./commands/prune.ts')),
     inspect: command(inspect, () => import('./commands/inspect.ts')),
     snapshots: buildRouteMap({
       routes: {

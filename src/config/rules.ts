@@ -30,6 +30,7 @@ const clusterPart = z.looseObject({
     .nullish()
     .catch(null),
 });
+const following = z.looseObject({ objectLock: z.looseObject({ follow: z.literal('retention') }) });
 const configPart = z.looseObject({
   destinations: z.record(z.string(), z.unknown()).nullish().catch(null),
   encryption: encryptionPart.nullish().catch(null),
@@ -62,6 +63,7 @@ export function applyRules(data: unknown): Finding[] {
         report(['clusters', name, 'destinations', ...path], message),
       );
     }
+    checkFollowers(cluster, destinations ?? {}, (path, message) => report(['clusters', name, ...path], message));
     for (const finding of checkOverrides(cluster, ['clusters', name])) findings.set(finding.path.join('.'), finding);
     if (encryption === null || cluster.encryption === null) continue;
     const base = cluster.encryption === undefined ? ['encryption'] : ['clusters', name, 'encryption'];
@@ -83,6 +85,24 @@ function checkNames(names: readonly unknown[], known: readonly string[], report:
     if (typeof name !== 'string' || known.includes(name)) continue;
     const meant = nearest(name, known);
     report([index], `no such destination; ${meant === null ? `known: ${known.join(', ')}` : `did you mean ${meant}?`}`);
+  }
+}
+
+/** A lock that follows the retention needs one to follow. */
+function checkFollowers(
+  cluster: z.output<typeof clusterPart>,
+  destinations: Readonly<Record<string, unknown>>,
+  report: Report,
+): void {
+  if (cluster.retention !== undefined) return;
+  for (const [index, name] of cluster.destinations.entries()) {
+    if (typeof name !== 'string' || !Object.hasOwn(destinations, name)) continue;
+    const isFollower = following.safeParse(destinations[name]).success;
+    if (!isFollower) continue;
+    report(
+      ['destinations', index],
+      `locks follow a retention there, and this cluster has none; write retention here, or objectLock.keep in ${name}`,
+    );
   }
 }
 

@@ -79,7 +79,11 @@ function writes(
       return [{ actions: put, keys: [`${kindPrefix(cluster, 'keys')}*`] }];
     case 'prune':
       return [
-        { actions: put, keys: [clusterPattern(cluster, 'lease.json')] },
+        // Who is at work, what is removed, what is found bad, and how the run ended.
+        {
+          actions: put,
+          keys: ['lease.json', 'prunes/*', 'marks/*', 'runs/*'].map((below) => clusterPattern(cluster, below)),
+        },
         // Where the policy has grown a lock is extended; that needs no right to write.
         ...(lock.length === 0 ? [] : [{ actions: lock, keys: [clusterPattern(cluster)] }]),
       ];

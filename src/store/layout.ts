@@ -22,7 +22,7 @@ export function objectKey(cluster: ClusterName, kind: ObjectKind, id: SnapshotId
 }
 
 /** `v1/<cluster>/` */
-function clusterPrefix(cluster: ClusterName): string {
+export function clusterPrefix(cluster: ClusterName): string {
   return `${LAYOUT_VERSION}/${cluster}/`;
 }
 

@@ -371,6 +371,8 @@ function bound(store: Store): Store {
     list: (...args) => store.list(...args),
     delete: (...args) => store.delete(...args),
     probeWrite: (...args) => store.probeWrite(...args),
+    versions: (...args) => store.versions(...args),
+    extendLock: (...args) => store.extendLock(...args),
     listUnfinished: (...args) => store.listUnfinished(...args),
     abortUnfinished: (...args) => store.abortUnfinished(...args),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),

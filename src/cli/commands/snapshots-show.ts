@@ -1,3 +1,5 @@
+import { describeMark } from '../../catalogue/marks.ts';
+import type { SnapshotId } from '../../core/ids.ts';
 import { type CopyPresence, KIND_NAMES, KINDS, lookAtCopies } from '../../snapshots/presence.ts';
 import type { Run } from '../define.ts';
 import type { SnapshotsShowFlags } from '../definitions/snapshots.ts';
@@ -8,11 +10,14 @@ export const run: Run<SnapshotsShowFlags, [snapshot: string]> = async function (
   await using snapshots = await openSnapshots(this, flags);
   const found = await readManifest(snapshots.deps, snapshot, this.signal);
   for (const { destination, error } of found.refused) this.output.warn(`${destination}: ${error.message}`);
+  const { ignored } = await snapshots.deps.catalogue.marks(this.signal);
+  const mark = ignored.get(found.manifest.snapshot as SnapshotId) ?? null;
+  if (mark !== null) this.output.warn(describeMark(mark));
   const refused = found.refused.map(({ destination, error }) => ({ destination, error: error.toJSON() }));
   const seen = await lookAtCopies(snapshots.deps, found.manifest, this.signal);
   for (const { problems } of seen) for (const { message } of problems) this.output.warn(message);
   const copies = seen.map((copy) => ({ ...copy, problems: copy.problems.map((problem) => problem.toJSON()) }));
-  this.output.result({ readFrom: found.readFrom, refused, copies, manifest: found.manifest }, () =>
+  this.output.result({ readFrom: found.readFrom, refused, copies, mark, manifest: found.manifest }, () =>
     [...describeManifest(found.manifest), ...seen.map(describePresence)].join('\n'),
   );
 };

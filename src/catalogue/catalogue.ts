@@ -144,8 +144,10 @@ export class Catalogue {
           if (found.manifest.purpose !== 'backup') continue;
           marks ??= await this.#marksOrNone(signal);
           const mark = marks.ignored.get(id);
-          if (mark === undefined)
-            return { newest: found, skipped, failures: [...failures, ...marks.failures], ignored };
+          if (mark === undefined) {
+            // One that is away is told once.
+            return { newest: found, skipped, failures: failures.length > 0 ? failures : marks.failures, ignored };
+          }
           ignored.push(mark);
           continue;
         } catch (e) {

@@ -61,7 +61,14 @@ function bucketActions(role: Role, { objectLock }: S3Destination): string[] {
 function readActions(role: Role, { objectLock }: S3Destination): string[] {
   // S3 shows the lock of an object only to those who may read it: unseen, it would count as not set.
   const seesLocks = objectLock !== undefined && (makesSnapshots(role) || role === 'prune');
-  return ['s3:GetObject', 's3:GetObjectVersion', ...(seesLocks ? ['s3:GetObjectRetention'] : [])];
+  // A legal hold that is not seen is found by a delete that is refused, when the manifest may be gone already.
+  const seesHolds = seesLocks && role === 'prune';
+  return [
+    's3:GetObject',
+    's3:GetObjectVersion',
+    ...(seesLocks ? ['s3:GetObjectRetention'] : []),
+    ...(seesHolds ? ['s3:GetObjectLegalHold'] : []),
+  ];
 }
 
 function writes(

@@ -198,11 +198,9 @@ describe('what is never removed', () => {
 
   it('is a snapshot that another destination is to keep and has not', async () => {
     const first = await scene.publish(4, ['a']);
-    const [, second, third] = [await scene.publish(3), await scene.publish(2, ['a']), await scene.publish(1, ['a'])];
-    const plan = await scene.plan();
-    const names = { [first.snapshot]: '1', [second.snapshot]: '3', [third.snapshot]: '4' };
-    // b has one only: its policy would keep the two newest, which it lacks.
-    expect(PruneScene.lines(plan, 'a', names)[0]).toBe('1 remove: no rule keeps it');
+    for (const daysAgo of [3, 2, 1]) await scene.publish(daysAgo, daysAgo === 3 ? ['a', 'b'] : ['a']);
+    // b lacks three, and would keep the two newest of all: this one it would not.
+    expect(PruneScene.lines(await scene.plan(), 'a', { [first.snapshot]: '1' })[0]).toBe('1 remove: no rule keeps it');
     await using other = await PruneScene.open(TWO, { keepLast: 1, destinations: { b: { keepLast: 3 } } });
     const old = await other.publish(4, ['a']);
     await other.publish(3);

@@ -11,20 +11,22 @@ export type Removal = PruneRecord['removals'][number];
 /** So many fit into a record with room to spare. */
 const PER_RECORD = 500;
 
-/** Writes what `run` removes from `destination`. Rejects unless every destination has it: a crash may leave any one of them alone. */
+/**
+ * Writes what `run` removes from `destination`. Rejects unless every destination has it and it can be
+ * believed: a crash may leave any one of them alone.
+ */
 export async function writeJournal(
   records: Records,
   what: { run: RunId; destination: string; at: Date; removals: readonly Removal[] },
   signal: AbortSignal,
 ): Promise<void> {
   for (let from = 0; from < what.removals.length; from += PER_RECORD) {
+    const name = { run: what.run, destination: what.destination, part: from / PER_RECORD + 1 };
     const { failures } = await records.writePrune(
       {
         schema: '1',
         cluster: records.cluster,
-        run: what.run,
-        destination: what.destination,
-        part: from / PER_RECORD + 1,
+        ...name,
         at: what.at.toISOString(),
         removals: what.removals.slice(from, from + PER_RECORD),
         host: hostname(),
@@ -33,6 +35,8 @@ export async function writeJournal(
       signal,
     );
     for (const { error } of failures) throw error;
+    // Signed by a key that `trusted` forgot, it would explain nothing to the next run.
+    await records.readPrune(name, signal);
   }
 }
 

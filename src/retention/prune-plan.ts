@@ -1,4 +1,5 @@
 /** What a prune would do, in every destination of a cluster, each thing with its reason. Nothing is changed here. */
+import { eachBounded } from '../core/bounded.ts';
 import { isError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { ClusterName, SnapshotId } from '../core/ids.ts';
@@ -49,6 +50,7 @@ export type PrunePlan = {
   marks: PlannedMark[];
 };
 
+const READS_AT_ONCE = 16;
 const MAX_POINTER_BYTES = 4096;
 const NOT_LOCKED: Date = new Date(0);
 
@@ -114,14 +116,20 @@ async function decideHere(
 ): Promise<Decided> {
   const first = decide(facts, policy, now, { lastRunFailed });
   const known = new Map<SnapshotId, SnapshotFacts>(facts.map((one) => [one.snapshot, one]));
-  for (const { snapshot, action } of first) {
-    const objects = inventory.snapshots.get(snapshot);
-    const one = known.get(snapshot);
-    if (action === 'keep' || objects === undefined || one === undefined) continue;
-    const { until, isLegallyHeld } = await readLocks(store, objects, signal);
-    const hold = isLegallyHeld ? { who: 'the store', why: 'a legal hold on its objects', until: null } : one.hold;
-    known.set(snapshot, { ...one, lockedUntil: until, hold });
-  }
+  const toGo = first.filter(({ action }) => action !== 'keep');
+  await eachBounded(
+    toGo,
+    READS_AT_ONCE,
+    async ({ snapshot }) => {
+      const objects = inventory.snapshots.get(snapshot);
+      const one = known.get(snapshot);
+      if (objects === undefined || one === undefined) return;
+      const { until, isLegallyHeld } = await readLocks(store, objects, signal);
+      const hold = isLegallyHeld ? { who: 'the store', why: 'a legal hold on its objects', until: null } : one.hold;
+      known.set(snapshot, { ...one, lockedUntil: until, hold });
+    },
+    signal,
+  );
   const locked = [...known.values()];
   const decisions = decide(locked, policy, now, { lastRunFailed });
   return { destination: store.name, facts: locked, policy, decisions };

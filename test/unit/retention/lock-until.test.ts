@@ -35,7 +35,7 @@ function extended(
         .slice(0, 16),
       until.toISOString().slice(0, 16),
     ]),
-  );
+  ) as Record<string, string>;
 }
 
 describe('a snapshot that is uploaded now', () => {

@@ -2,9 +2,13 @@
 import { rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Records } from '../../../src/catalogue/records.ts';
 import { StrongroomError } from '../../../src/core/errors.ts';
 import { newRunId, newSnapshotId, type SnapshotId } from '../../../src/core/ids.ts';
+import { generateSigningKey } from '../../../src/crypt/generate.ts';
+import { localSigner } from '../../../src/crypt/sign.ts';
 import { takeLease } from '../../../src/lease/take.ts';
+import { prune } from '../../../src/retention/prune.ts';
 import { openTmp } from '../../../src/store/file-write.ts';
 import { latestKey, type ObjectKey, objectKey } from '../../../src/store/layout.ts';
 import { holdKey, proofKey, recordPrefix } from '../../../src/store/record-layout.ts';
@@ -114,6 +118,17 @@ describe('a prune', () => {
     );
     expect(refused.destinations.map(({ error }) => error?.code)).toEqual(['E_STORE_DENIED', 'E_STORE_DENIED']);
     expect(await objectsIn('a')).toEqual(before);
+  });
+
+  it('removes nothing when its journal would not be believed', async () => {
+    for (const daysAgo of [3, 2, 1]) await scene.publish(daysAgo);
+    const deps = await scene.deps();
+    const signer = localSigner(generateSigningKey().privateKeyPem);
+    const trusted = [await scene.shelf.deps.signer.publicKeyPem(never)];
+    const records = new Records({ cluster: deps.cluster, stores: scene.stores, trusted, signer });
+    const result = await prune({ ...deps, records }, { run: newRunId(new Date()) }, never);
+    expect(result.destinations.map(({ error }) => error?.code)).toEqual(['E_SIGNATURE', 'E_SIGNATURE']);
+    for (const where of ['a', 'b']) expect(Object.keys(await objectsIn(where))).toHaveLength(3);
   });
 
   it('of one destination leaves the other alone', async () => {

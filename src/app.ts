@@ -1,13 +1,14 @@
 /** The composition root: a config becomes clients, stores and keys. */
 import type { StorageClass } from '@aws-sdk/client-s3';
+import { destinationLock, followOf, noRetention, noSigner, readAuth, recipientPolicy } from './app-secrets.ts';
 import { openKmsClient, openS3Client } from './aws-clients.ts';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
 import { Records } from './catalogue/records.ts';
 import { type ClusterConfig, clusterConfig, readRecipients } from './config/cluster-config.ts';
 import type { Config } from './config/load.ts';
-import type { AuthConfig, DestinationConfig, KmsKeyConfig } from './config/schema.ts';
-import { StrongroomError } from './core/errors.ts';
+import { retentionOf } from './config/retention.ts';
+import type { DestinationConfig, KmsKeyConfig } from './config/schema.ts';
 import type { ClusterName, RunId, SnapshotId } from './core/ids.ts';
 import { createLog, type Log } from './core/log.ts';
 import { type OnProgress, unwatched } from './core/progress.ts';
@@ -15,13 +16,15 @@ import type { Secret } from './core/secret.ts';
 import { systemClock } from './core/units.ts';
 import { KmsKey } from './crypt/kms.ts';
 import { kmsSigner } from './crypt/kms-signer.ts';
-import { DECLINE_BREAK_GLASS, DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
+import { DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
 import { LEASE_TTL_MS, type Lease } from './lease/lease.ts';
 import { takeLease } from './lease/take.ts';
 import type { StatusDeps } from './observe/cluster-status.ts';
 import { recoveryPageOf } from './recovery.ts';
 import type { Held, RestoreDeps, SafetySnapshot } from './restore/options.ts';
+import type { PruneDeps } from './retention/prune.ts';
+import type { PruneDestination } from './retention/prune-plan.ts';
 import type { SpoolOptions } from './spool/spool.ts';
 import { FileStore } from './store/file.ts';
 import { S3Store } from './store/s3.ts';
@@ -66,11 +69,7 @@ export class App implements AsyncDisposable {
   async backupDeps(name: string, signal: AbortSignal): Promise<BackupDeps> {
     const cluster = clusterConfig(this.config, name);
     const signer = await this.#signer(signal);
-    if (signer === null) {
-      throw new StrongroomError('E_CONFIG_INVALID', 'a backup is signed, and no signing key is configured', {
-        hint: 'set signing.key or signing.kms; strongroom keys generate makes one',
-      });
-    }
+    if (signer === null) throw noSigner('a backup is signed');
     const destinations = await this.#destinations(cluster, signal);
     const breakGlass = await readRecipients(cluster.encryption.breakGlass, signal);
     const publicKey = await signer.publicKeyPem(signal);
@@ -162,6 +161,40 @@ export class App implements AsyncDisposable {
     const parts = { cluster: cluster.name, stores, trusted: await this.#trusted(signal) };
     const locked = destinations.flatMap(({ store, lock }) => (lock === null ? [] : [store.name]));
     return { stores, locked, catalogue: new Catalogue(parts), records: new Records({ ...parts, signer: null }) };
+  }
+
+  /** Everything a prune of `name` needs. Rejects with E_CONFIG_INVALID where no retention is configured: then nothing is ever pruned. */
+  async pruneDeps(name: string, signal: AbortSignal): Promise<PruneDeps> {
+    const cluster = clusterConfig(this.config, name);
+    const stores = await this.#destinations(cluster, signal);
+    const catalogue = await this.#catalogue(cluster, stores, signal);
+    const destinations = cluster.destinations.map(({ name: destination, options }, i): PruneDestination => {
+      const policy = retentionOf(cluster.retention, destination);
+      const store = stores[i]?.store;
+      if (policy === null || store === undefined) throw noRetention(cluster.name);
+      return { store, policy, follow: followOf(options) };
+    });
+    const deps = { cluster: cluster.name, catalogue, clock: systemClock, log: this.log };
+    return {
+      ...deps,
+      records: await this.records(name, signal),
+      destinations,
+      takeLease: async (run, abort) => {
+        const [signer, { tombstones }] = await Promise.all([this.#signer(abort), import('./backup/fence.ts')]);
+        if (signer === null) throw noSigner('what a prune removes is put on record and signed');
+        return await takeLease(
+          {
+            cluster: cluster.name,
+            stores: stores.map(({ store }) => store),
+            clock: systemClock,
+            log: this.log,
+            ttlMs: LEASE_TTL_MS,
+          },
+          { need: 'all', waitMs: 0, run, door: this.#door, fence: tombstones({ ...deps, signer }, run) },
+          abort,
+        );
+      },
+    };
   }
 
   /** Catalogue, stores and keys of one cluster, for commands that do not talk to it. */
@@ -257,8 +290,7 @@ export class App implements AsyncDisposable {
     for (const { name, options } of cluster.destinations) {
       const store = this.#stores.get(name) ?? (await this.#store(name, options, signal));
       this.#stores.set(name, store);
-      const lock = options.type === 's3' ? options.objectLock : undefined;
-      destinations.push({ store, lock: lock === undefined ? null : { mode: lock.mode, keepMs: lock.keep } });
+      destinations.push({ store, lock: destinationLock(options, retentionOf(cluster.retention, name)) });
     }
     return destinations;
   }
@@ -349,37 +381,3 @@ export type SnapshotDeps = {
   log: Log;
   onProgress: OnProgress;
 };
-
-/** The config's own words of declining were checked when it was loaded; the policy wants its fixed ones. */
-function recipientPolicy({ encryption }: ClusterConfig): RecipientPolicy {
-  return {
-    minKmsWraps: encryption.minKmsWraps,
-    minBreakGlass: encryption.minBreakGlass,
-    accept: {
-      ...(encryption.declineKms === undefined ? {} : { noKms: DECLINE_KMS }),
-      ...(encryption.declineBreakGlass === undefined ? {} : { noBreakGlass: DECLINE_BREAK_GLASS }),
-    },
-  };
-}
-
-async function readAuth(auth: AuthConfig, signal: AbortSignal): Promise<VaultAuth> {
-  switch (auth.method) {
-    case 'token':
-      return { method: 'token', token: await auth.token.resolve(signal) };
-    case 'approle': {
-      const roleId = await auth.roleId.resolve(signal);
-      return { method: 'approle', mount: auth.mount, roleId, secretId: await auth.secretId.resolve(signal) };
-    }
-    case 'userpass': {
-      const { mount, username } = auth;
-      return { method: 'userpass', mount, username, password: await auth.password.resolve(signal) };
-    }
-    case 'jwt': {
-      const role = auth.role === undefined ? {} : { role: auth.role };
-      return { method: 'jwt', mount: auth.mount, ...role, jwt: await auth.jwt.resolve(signal) };
-    }
-    case 'kubernetes':
-    case 'cert':
-      return auth;
-  }
-}

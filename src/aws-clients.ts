@@ -1,6 +1,7 @@
 /** The AWS clients of a config. The only file that makes them; whoever asked for one destroys it. */
 import type { KMSClient } from '@aws-sdk/client-kms';
 import type { S3Client } from '@aws-sdk/client-s3';
+import { readCredentials } from './app-secrets.ts';
 import type { DestinationConfig, KmsKeyConfig } from './config/schema.ts';
 import { kmsClientOptions } from './crypt/kms-call.ts';
 import { s3ClientDefaults } from './store/s3-options.ts';
@@ -34,23 +35,4 @@ export async function openKmsClient(key: KmsKeyConfig, signal: AbortSignal): Pro
     ...(await readCredentials(key.credentials, signal)),
     ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { ca } } }),
   });
-}
-
-async function readCredentials(
-  credentials: KmsKeyConfig['credentials'],
-  signal: AbortSignal,
-): Promise<{ credentials?: { accessKeyId: string; secretAccessKey: string; sessionToken?: string } }> {
-  if (credentials === undefined) return {};
-  const [id, secret, session] = await Promise.all([
-    credentials.accessKeyId.resolve(signal),
-    credentials.secretAccessKey.resolve(signal),
-    credentials.sessionToken?.resolve(signal),
-  ]);
-  return {
-    credentials: {
-      accessKeyId: id.reveal(),
-      secretAccessKey: secret.reveal(),
-      ...(session === undefined ? {} : { sessionToken: session.reveal() }),
-    },
-  };
 }

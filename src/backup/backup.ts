@@ -17,6 +17,7 @@ import { SpoolFile } from '../spool/spool.ts';
 import { objectKey } from '../store/layout.ts';
 import { compositeSha256 } from '../store/parts.ts';
 import { tombstones } from './fence.ts';
+import { followRetention } from './follow.ts';
 import { forget, note } from './journal.ts';
 import { buildManifest } from './manifest.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
@@ -77,13 +78,15 @@ async function takeClusterLease(deps: BackupDeps, run: RunId, signal: AbortSigna
  * it could not be had, and the run goes on without it all the same.
  */
 export async function backupLocked(
-  deps: BackupDeps,
+  configured: BackupDeps,
   options: BackupOptions,
   { run, lease }: { run: RunId; lease: Lease | null },
   signal: AbortSignal,
 ): Promise<BackupResult> {
   const start = performance.now();
-  const snapshot = newSnapshotId(deps.clock.now());
+  const snapshot = newSnapshotId(configured.clock.now());
+  const destinations = await followRetention(configured, { snapshot, purpose: options.purpose }, signal);
+  const deps = { ...configured, destinations };
   const folder = runFolder(deps.spool.directory, deps.cluster);
   deps.onProgress({ stage: 'preflight' });
   const before = await preflight(deps, options, signal);

@@ -9,14 +9,19 @@ import type { KmsKey } from '../crypt/kms.ts';
 import type { RecipientPolicy } from '../crypt/policy.ts';
 import type { Signer } from '../crypt/sign.ts';
 import type { LeaseDeps, TakeOptions } from '../lease/lease.ts';
+import type { RetentionPolicy } from '../retention/facts.ts';
+import type { LockLimits } from '../retention/lock-until.ts';
 import type { SpoolOptions } from '../spool/spool.ts';
 import type { LockMode, Store } from '../store/store.ts';
 import type { VaultCluster } from '../vault/cluster.ts';
 
 export type Destination = {
   store: Store;
-  /** keep every object of a snapshot against deletion for so long, in milliseconds */
-  lock: { mode: LockMode; keepMs: number } | null;
+  /**
+   * keep every object of a snapshot against deletion for so long, in milliseconds; with `follow` until the policy could let go of
+   * it, and `keepMs` is for what is stored before that is known
+   */
+  lock: { mode: LockMode; keepMs: number; follow?: { policy: RetentionPolicy; limits: LockLimits } } | null;
 };
 
 /** `checksum`: length and SHA-256 as the store itself computed them; `read`: every byte is fetched and hashed again. */

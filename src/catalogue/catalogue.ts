@@ -12,6 +12,9 @@ import { askAll, askBriefly } from '../store/patience.ts';
 import type { Store, StoredObject } from '../store/store.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, manifestSha256, parseManifest } from './manifest.ts';
 import { type Period, periodsUpTo, visitManifests } from './manifest-names.ts';
+import { type Marks, readMarks } from './marks.ts';
+import type { MarkRecord } from './record-types.ts';
+import { Records } from './records.ts';
 import { commitIn, isTombstone, MAX_TOMBSTONE_BYTES } from './tombstone.ts';
 
 /** One snapshot as a listing shows it. */
@@ -116,13 +119,21 @@ export class Catalogue {
    * The newest backup with an acceptable manifest, or null when there is no manifest at all; safety snapshots are passed
    * over. With `notAfter` the newest that was begun at or before that time. Manifests above it that were refused, or that a
    * pointer names and nobody has, are in `skipped`, newest first: a backup may go on, a restore must not pass over them in
-   * silence. After {@link MAX_REFUSED} refusals the search ends with null.
+   * silence. After {@link MAX_REFUSED} refusals the search ends with null. Those that are marked to be ignored are passed over, and are
+   * in `ignored`.
    */
   async latest(
     signal: AbortSignal,
     { notAfter }: { notAfter?: Date } = {},
-  ): Promise<{ newest: VerifiedManifest | null; skipped: StrongroomError[]; failures: StrongroomError[] }> {
+  ): Promise<{
+    newest: VerifiedManifest | null;
+    skipped: StrongroomError[];
+    failures: StrongroomError[];
+    ignored: MarkRecord[];
+  }> {
     const tried = new Set<SnapshotId>();
+    const ignored: MarkRecord[] = [];
+    let marks: Marks | null = null;
     const skipped: StrongroomError[] = [];
     let failures: StrongroomError[] = [];
     for (const names of notAfter === undefined ? this.#fromTheEnd() : this.#upTo(notAfter)) {
@@ -134,15 +145,43 @@ export class Catalogue {
         tried.add(id);
         try {
           const found = await this.read(id, signal);
-          if (found.manifest.purpose === 'backup') return { newest: found, skipped, failures };
+          if (found.manifest.purpose !== 'backup') continue;
+          marks ??= await this.#marksOrNone(signal);
+          const mark = marks.ignored.get(id);
+          if (mark === undefined) {
+            // One that is away is told once.
+            return { newest: found, skipped, failures: failures.length > 0 ? failures : marks.failures, ignored };
+          }
+          ignored.push(mark);
+          continue;
         } catch (e) {
           if (!isError(e)) throw e;
           skipped.push(e);
         }
-        if (skipped.length >= MAX_REFUSED) return { newest: null, skipped, failures };
+        if (skipped.length >= MAX_REFUSED) return { newest: null, skipped, failures, ignored };
       }
     }
-    return { newest: null, skipped, failures };
+    return { newest: null, skipped, failures, ignored };
+  }
+
+  /** What is marked to be ignored for restore. Rejects when no destination can say. */
+  async marks(signal: AbortSignal): Promise<Marks> {
+    const { cluster } = this;
+    return await readMarks(
+      new Records({ cluster, stores: this.#stores, trusted: this.#trusted, signer: null }),
+      signal,
+    );
+  }
+
+  /** A mark only saves a vain attempt: where marks cannot be read, whoever asks for the newest gets it, and is told. */
+  async #marksOrNone(signal: AbortSignal): Promise<Marks> {
+    try {
+      return await this.marks(signal);
+    } catch (e) {
+      signal.throwIfAborted();
+      if (!isError(e)) throw e;
+      return { ignored: new Map(), failures: [e] };
+    }
   }
 
   /** Throws E_SIGNATURE unless a trusted key signed exactly `bytes`. */

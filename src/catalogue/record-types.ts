@@ -1,4 +1,4 @@
-/** What is recorded beside the snapshots, and signed: runs, proofs, holds. */
+/** What is recorded beside the snapshots, and signed: runs, proofs, holds, removals, marks. */
 import { z } from 'zod';
 
 const time = z.iso.datetime();
@@ -62,13 +62,50 @@ export const holdRecordSchema = z.object({
   until: time.nullable(),
 });
 
+/** What a prune was about to remove from one destination: written before the first object goes. */
+export const pruneRecordSchema = z.object({
+  schema: z.literal('1'),
+  cluster: z.string(),
+  run: z.string(),
+  destination: z.string(),
+  part: z.number().int().positive(),
+  at: time,
+  removals: z.array(
+    z.object({
+      snapshot: z.string(),
+      /** `snapshot`: one that was published; `leftover`: objects that never had a manifest, or no longer */
+      what: z.enum(['snapshot', 'leftover']),
+      bytes: count,
+      reasons: z.array(z.string()),
+    }),
+  ),
+  host: z.string(),
+  tool: z.string(),
+});
+
+/** A restore passes a snapshot over from an `ignore` on, until a `lift`: it was found bad, and cannot be removed. */
+export const markRecordSchema = z.object({
+  schema: z.literal('1'),
+  cluster: z.string(),
+  snapshot: z.string(),
+  id: z.string(),
+  act: z.enum(['ignore', 'lift']),
+  at: time,
+  who: z.string(),
+  why: z.string(),
+});
+
 export type RunRecord = z.infer<typeof runRecordSchema>;
 export type ProofRecord = z.infer<typeof proofRecordSchema>;
 export type HoldRecord = z.infer<typeof holdRecordSchema>;
+export type PruneRecord = z.infer<typeof pruneRecordSchema>;
+export type MarkRecord = z.infer<typeof markRecordSchema>;
 
 /** DSSE payload types. */
 export const RECORD_TYPES = {
   runs: 'application/vnd.strongroom.run+json',
   proofs: 'application/vnd.strongroom.proof+json',
   holds: 'application/vnd.strongroom.hold+json',
+  prunes: 'application/vnd.strongroom.prune+json',
+  marks: 'application/vnd.strongroom.mark+json',
 } as const;

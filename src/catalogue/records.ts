@@ -12,12 +12,18 @@ import { askAll } from '../store/patience.ts';
 import {
   type HoldName,
   holdKey,
+  type MarkName,
+  markKey,
   type ProofName,
+  type PruneName,
   parseHoldKey,
+  parseMarkKey,
   parseProofKey,
+  parsePruneKey,
   parseRunKey,
   proofKey,
   proofsOf,
+  pruneKey,
   type RecordKind,
   recordPrefix,
   runKey,
@@ -27,8 +33,12 @@ import type { Store } from '../store/store.ts';
 import {
   type HoldRecord,
   holdRecordSchema,
+  type MarkRecord,
+  markRecordSchema,
   type ProofRecord,
+  type PruneRecord,
   proofRecordSchema,
+  pruneRecordSchema,
   RECORD_TYPES,
   type RunRecord,
   runRecordSchema,
@@ -136,6 +146,43 @@ export class Records {
   async readHold(name: HoldName, signal: AbortSignal): Promise<HoldRecord> {
     return await this.#read('holds', holdKey(this.cluster, name), signal, (json) => {
       const record = holdRecordSchema.parse(json);
+      return record.snapshot === name.snapshot && record.id === name.id && record.act === name.act ? record : null;
+    });
+  }
+
+  async writePrune(record: PruneRecord, signal: AbortSignal): Promise<Written> {
+    return await this.#write('prunes', pruneKey(this.cluster, record as PruneRecord & PruneName), record, signal);
+  }
+
+  async writeMark(record: MarkRecord, signal: AbortSignal): Promise<Written> {
+    return await this.#write('marks', markKey(this.cluster, record as MarkRecord & MarkName), record, signal);
+  }
+
+  /** Names of what prunes were about to remove, oldest first. As {@link runs}. */
+  async prunes(signal: AbortSignal): Promise<{ names: PruneName[]; failures: StrongroomError[] }> {
+    const { keys, failures } = await this.#list('prunes', signal);
+    return { names: keys.flatMap((key) => parsePruneKey(this.cluster, key) ?? []), failures };
+  }
+
+  /** Names of marks, by snapshot and then by time. As {@link runs}. */
+  async marks(signal: AbortSignal): Promise<{ names: MarkName[]; failures: StrongroomError[] }> {
+    const { keys, failures } = await this.#list('marks', signal);
+    return { names: keys.flatMap((key) => parseMarkKey(this.cluster, key) ?? []), failures };
+  }
+
+  /** As {@link readRun}. */
+  async readPrune(name: PruneName, signal: AbortSignal): Promise<PruneRecord> {
+    return await this.#read('prunes', pruneKey(this.cluster, name), signal, (json) => {
+      const record = pruneRecordSchema.parse(json);
+      const isSame = record.run === name.run && record.destination === name.destination && record.part === name.part;
+      return isSame ? record : null;
+    });
+  }
+
+  /** As {@link readRun}. */
+  async readMark(name: MarkName, signal: AbortSignal): Promise<MarkRecord> {
+    return await this.#read('marks', markKey(this.cluster, name), signal, (json) => {
+      const record = markRecordSchema.parse(json);
       return record.snapshot === name.snapshot && record.id === name.id && record.act === name.act ? record : null;
     });
   }

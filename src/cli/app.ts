@@ -20,6 +20,7 @@ import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
 import { notifyTest } from './definitions/notify.ts';
 import { policyIam, policyKms, policyLifecycle, policyS3, policyVault } from './definitions/policy.ts';
+import { prune } from './definitions/prune.ts';
 import { restore } from './definitions/restore.ts';
 import { serve } from './definitions/serve.ts';
 import {
@@ -42,6 +43,7 @@ const routes = buildRouteMap({
     restore: command(restore, () => import('./commands/restore.ts')),
     check: command(check, () => import('./commands/check.ts')),
     serve: command(serve, () => import('./commands/serve.ts')),
+    prune: command(prune, () => import('./commands/prune.ts')),
     inspect: command(inspect, () => import('./commands/inspect.ts')),
     snapshots: buildRouteMap({
       routes: {

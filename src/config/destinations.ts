@@ -1,6 +1,6 @@
 /** The part of the schema about destinations: where backups are stored. */
 import { z } from 'zod';
-import { certificate, duration, origin, path, word } from './fields.ts';
+import { certificate, duration, origin, path, rule, word } from './fields.ts';
 import { awsCredentials } from './keys.ts';
 
 const SLOW_CLASSES = ['GLACIER', 'DEEP_ARCHIVE'];
@@ -48,8 +48,30 @@ const s3Destination = z.strictObject({
   objectLock: z
     .strictObject({
       mode: z.enum(['governance', 'compliance']).describe('compliance cannot be lifted by anyone'),
-      keep: duration().describe('for how long an object cannot be deleted'),
+      keep: duration().exactOptional().describe('for how long an object cannot be deleted; this or `follow`'),
+      follow: z
+        .literal('retention')
+        .exactOptional()
+        .describe(
+          'locks follow the retention of the cluster: an object is locked for as long as its generation is sure to be kept, and prune makes the lock last longer where the policy does',
+        ),
+      max: duration()
+        .prefault('400d')
+        .describe('with `follow`: no lock ends later than this from when it is set; nobody can take back a longer one'),
+      slack: duration()
+        .prefault('2d')
+        .describe(
+          'with `follow`: locks hold so much longer than the policy; write more than the time between two prunes',
+        ),
     })
+    .check(
+      rule(['keep', 'follow', 'max', 'slack'], ({ keep, follow, max, slack }, report) => {
+        if ((keep === undefined) === (follow === undefined)) {
+          report([], 'says nothing of how long, or twice; write either keep: 30d or follow: retention');
+        }
+        if (slack > max) report(['slack'], 'longer than max; write less');
+      }),
+    )
     .exactOptional()
     .describe('Object Lock set on every object; the bucket must have it enabled'),
   sse: sse.exactOptional().describe('server-side encryption; default: what the bucket says'),

@@ -32,6 +32,7 @@ const clusterPart = z.looseObject({
 });
 const sinkPart = z.looseObject({ clusters: z.array(z.unknown()).catch([]) });
 const notificationsPart = z.looseObject({ sinks: z.record(z.string(), sinkPart.nullable().catch(null)).catch({}) });
+const following = z.looseObject({ objectLock: z.looseObject({ follow: z.literal('retention') }) });
 const configPart = z.looseObject({
   destinations: z.record(z.string(), z.unknown()).nullish().catch(null),
   encryption: encryptionPart.nullish().catch(null),
@@ -76,6 +77,7 @@ export function applyRules(data: unknown): Finding[] {
         report(['clusters', name, 'destinations', ...path], message),
       );
     }
+    checkFollowers(cluster, destinations ?? {}, (path, message) => report(['clusters', name, ...path], message));
     for (const finding of checkOverrides(cluster, ['clusters', name])) findings.set(finding.path.join('.'), finding);
     if (encryption === null || cluster.encryption === null) continue;
     const base = cluster.encryption === undefined ? ['encryption'] : ['clusters', name, 'encryption'];
@@ -97,6 +99,24 @@ function checkNames(what: string, names: readonly unknown[], known: readonly str
     if (typeof name !== 'string' || known.includes(name)) continue;
     const meant = nearest(name, known);
     report([index], `no such ${what}; ${meant === null ? `known: ${known.join(', ')}` : `did you mean ${meant}?`}`);
+  }
+}
+
+/** A lock that follows the retention needs one to follow. */
+function checkFollowers(
+  cluster: z.output<typeof clusterPart>,
+  destinations: Readonly<Record<string, unknown>>,
+  report: Report,
+): void {
+  if (cluster.retention !== undefined) return;
+  for (const [index, name] of cluster.destinations.entries()) {
+    if (typeof name !== 'string' || !Object.hasOwn(destinations, name)) continue;
+    const isFollower = following.safeParse(destinations[name]).success;
+    if (!isFollower) continue;
+    report(
+      ['destinations', index],
+      `locks follow a retention there, and this cluster has none; write retention here, or objectLock.keep in ${name}`,
+    );
   }
 }
 

@@ -76,7 +76,8 @@ function ages(days: number): [ObjectKind, number][] {
 
 function lockCautions({ uses }: Bucket, expireDays: number): string[] {
   return uses.flatMap(({ name, options }) => {
-    const keepDays = (options.objectLock?.keep ?? 0) / 86_400_000;
+    const { keep, max } = options.objectLock ?? { keep: 0, max: 0 };
+    const keepDays = (keep ?? max) / 86_400_000;
     return keepDays > expireDays
       ? [`destination ${name} locks for ${Math.ceil(keepDays)} days: until then what expires is hidden, not gone`]
       : [];

@@ -61,7 +61,14 @@ function bucketActions(role: Role, { objectLock }: S3Destination): string[] {
 function readActions(role: Role, { objectLock }: S3Destination): string[] {
   // S3 shows the lock of an object only to those who may read it: unseen, it would count as not set.
   const seesLocks = objectLock !== undefined && (makesSnapshots(role) || role === 'prune');
-  return ['s3:GetObject', 's3:GetObjectVersion', ...(seesLocks ? ['s3:GetObjectRetention'] : [])];
+  // A legal hold that is not seen is found by a delete that is refused, when the manifest may be gone already.
+  const seesHolds = seesLocks && role === 'prune';
+  return [
+    's3:GetObject',
+    's3:GetObjectVersion',
+    ...(seesLocks ? ['s3:GetObjectRetention'] : []),
+    ...(seesHolds ? ['s3:GetObjectLegalHold'] : []),
+  ];
 }
 
 function writes(
@@ -79,7 +86,11 @@ function writes(
       return [{ actions: put, keys: [`${kindPrefix(cluster, 'keys')}*`] }];
     case 'prune':
       return [
-        { actions: put, keys: [clusterPattern(cluster, 'lease.json')] },
+        // Who is at work, what is removed, what is found bad, and how the run ended.
+        {
+          actions: put,
+          keys: ['lease.json', 'prunes/*', 'marks/*', 'runs/*'].map((below) => clusterPattern(cluster, below)),
+        },
         // Where the policy has grown a lock is extended; that needs no right to write.
         ...(lock.length === 0 ? [] : [{ actions: lock, keys: [clusterPattern(cluster)] }]),
       ];

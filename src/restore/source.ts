@@ -10,7 +10,9 @@ import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import { answeringFirst, firstUsableCopy, matchManifest, readCopy } from '../catalogue/copy.ts';
 import { openIdentity } from '../catalogue/identity.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
-import { StrongroomError } from '../core/errors.ts';
+import { describeMark } from '../catalogue/marks.ts';
+import type { MarkRecord } from '../catalogue/record-types.ts';
+import { isError, StrongroomError } from '../core/errors.ts';
 import { type Bytes, discard, flow, measure } from '../core/flow.ts';
 import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
 import { decrypt } from '../crypt/container.ts';
@@ -55,8 +57,14 @@ async function resolve(
   signal: AbortSignal,
 ): Promise<{ found: VerifiedManifest; warnings: string[] }> {
   const id = typeof name === 'string' ? parseSnapshotId(name) : null;
-  if (id !== null) return { found: await deps.catalogue.read(id, signal), warnings: [] };
-  const { newest, skipped, failures } = await deps.catalogue.latest(signal, typeof name === 'string' ? {} : name);
+  if (id !== null) {
+    const found = await deps.catalogue.read(id, signal);
+    return { found, warnings: await refuseMarked(deps, id, signal) };
+  }
+  const { newest, skipped, failures, ignored } = await deps.catalogue.latest(
+    signal,
+    typeof name === 'string' ? {} : name,
+  );
   const [refused] = skipped;
   if (refused !== undefined) {
     // Passing over a newer manifest in silence would be a roll-back that nobody asked for.
@@ -77,7 +85,31 @@ async function resolve(
           : `strongroom snapshots list --cluster ${deps.cluster}`,
     });
   }
-  return { found: newest, warnings: failures.map((e) => `not every destination could be asked: ${e.message}`) };
+  return {
+    found: newest,
+    warnings: [
+      ...failures.map((e) => `not every destination could be asked: ${e.message}`),
+      ...ignored.map((mark) => `passed over ${mark.snapshot}, ${describeMark(mark)}`),
+    ],
+  };
+}
+
+/** Throws E_PRECONDITION for one that is marked to be ignored. Where nobody can say, that is a warning: it is verified before it is installed. */
+async function refuseMarked(deps: RestoreDeps, id: SnapshotId, signal: AbortSignal): Promise<string[]> {
+  let mark: MarkRecord | undefined;
+  try {
+    const { ignored, failures } = await deps.catalogue.marks(signal);
+    mark = ignored.get(id);
+    if (mark === undefined) return failures.map((e) => `not every destination could be asked for marks: ${e.message}`);
+  } catch (e) {
+    signal.throwIfAborted();
+    if (!isError(e)) throw e;
+    return [`no destination says whether ${id} is marked to be ignored: ${e.message}`];
+  }
+  throw new StrongroomError('E_PRECONDITION', `snapshot ${id} is ${describeMark(mark)}`, {
+    hint: `take another: strongroom snapshots list --cluster ${deps.cluster}; where a copy is good after all, strongroom job run verify and then prune --apply lift the mark`,
+    details: { snapshot: id, by: mark.who, at: mark.at },
+  });
 }
 
 async function openStored(

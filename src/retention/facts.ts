@@ -11,6 +11,8 @@ export type SnapshotFacts = {
   purpose: 'backup' | 'safety';
   /** its manifest is there, signed by somebody trusted, and its own */
   isGood: boolean;
+  /** what is wrong with one that is not good; default: `manifest refused` */
+  fault?: string;
   /** when the stored bytes were last read back and found right; null = never */
   verifiedAt: Date | null;
   /** when it was last restored in a drill that passed; null = never */

@@ -68,7 +68,7 @@ export function decide(
     if (reasons.length > 0) return keep(reasons);
     if (!facts.isGood && !facts.isIgnored) {
       const rules = rulesFor(facts, wereGood.get(snapshot) ?? [], usable[0], policy, now);
-      if (rules.length > 0) return keep(rules.map((rule) => `manifest refused; if it were good: ${rule}`));
+      if (rules.length > 0) return keep(rules.map((rule) => `${faultOf(facts)}; if it were good: ${rule}`));
     }
     const isLeftBehind = newestVerified !== undefined && newestVerified.createdAt > createdAt;
     const blocks = [
@@ -145,8 +145,12 @@ function describeHold({ hold }: SnapshotFacts): string {
 
 function whyRemoved(facts: SnapshotFacts): string {
   if (facts.isIgnored) return 'marked to be ignored for restore';
-  if (!facts.isGood) return 'manifest refused, and no rule would keep it';
+  if (!facts.isGood) return `${faultOf(facts)}, and no rule would keep it`;
   return facts.purpose === 'safety' ? 'safety snapshot past its time' : 'no rule keeps it';
+}
+
+function faultOf({ fault }: SnapshotFacts): string {
+  return fault ?? 'manifest refused';
 }
 
 /** `2026-11-21T13:00:00Z`: to the second, as people read it. */

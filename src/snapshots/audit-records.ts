@@ -6,7 +6,9 @@ import type { ClusterName, SnapshotId } from '../core/ids.ts';
 import {
   holdKey,
   parseHoldKey,
+  parseMarkKey,
   parseProofKey,
+  parsePruneKey,
   parseRunKey,
   type RecordKind,
   recordPrefix,
@@ -23,7 +25,7 @@ export type RecordsAudit = {
   onObject(store: Store, object: StoredObject): void;
 };
 
-const KINDS = ['runs', 'proofs', 'holds'] as const satisfies readonly RecordKind[];
+const KINDS = ['runs', 'proofs', 'holds', 'prunes', 'marks'] as const satisfies readonly RecordKind[];
 /** Records of one store that are read at the same time. */
 const READS_AT_ONCE = 8;
 
@@ -97,6 +99,18 @@ const readOne: Record<RecordKind, ReadOne> = {
     if (name === null) return false;
     const { snapshot, who, at, act } = await records.readHold(name, signal);
     if (act === 'hold') chain.witness(snapshot as SnapshotId, `${who} held it at ${at}`);
+    return true;
+  },
+  async prunes({ cluster, records }, key, signal) {
+    const name = parsePruneKey(cluster, key);
+    if (name === null) return false;
+    await records.readPrune(name, signal);
+    return true;
+  },
+  async marks({ cluster, records }, key, signal) {
+    const name = parseMarkKey(cluster, key);
+    if (name === null) return false;
+    await records.readMark(name, signal);
     return true;
   },
 };

@@ -12,7 +12,15 @@ import { type FilePaths, HIDDEN, pathsOf, refuseEscape } from './file-paths.ts';
 import { openTmp, publishNew, removeTmp, replaceFile, syncFolder, uploadTime, writeBody } from './file-write.ts';
 import { type ObjectKey, PROBE } from './layout.ts';
 import { checkMetadata } from './metadata.ts';
-import type { PartedBody, PutOptions, Store, StoredObject, UnfinishedUpload } from './store.ts';
+import type {
+  LockMode,
+  PartedBody,
+  PutOptions,
+  Store,
+  StoredObject,
+  StoredVersion,
+  UnfinishedUpload,
+} from './store.ts';
 
 export type FileStoreOptions = {
   /** the destination's name in the config */
@@ -120,8 +128,23 @@ export class FileStore implements Store {
     }
   }
 
-  async delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<void> {
-    this.#refuseVersion(options.versionId);
+  async *versions(prefix: string, { signal }: { signal: AbortSignal }): AsyncIterable<StoredVersion> {
+    for await (const { key, bytes, modifiedAt } of this.list(prefix, { signal })) {
+      yield { key, versionId: null, isCurrent: true, isDeleteMarker: false, bytes, modifiedAt };
+    }
+  }
+
+  async extendLock(
+    _key: ObjectKey,
+    change: { versionId?: string; until: Date; mode: LockMode },
+    { signal }: { signal: AbortSignal },
+  ): Promise<void> {
+    signal.throwIfAborted();
+    this.#refuseLock(change);
+  }
+
+  async delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string | null }): Promise<void> {
+    this.#refuseVersion(options.versionId ?? undefined);
     const paths = pathsOf(this.#root, key);
     await this.#guard('deleting', key, options.signal, async () => {
       await this.#refuseEscape(paths);

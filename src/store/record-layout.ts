@@ -1,12 +1,12 @@
 /**
- * Keys of the records beside the snapshots: what ran, what was proven, what is held. Write-once like everything else; what
+ * Keys of the records beside the snapshots: what ran, what was proven, what is held, what was removed. Write-once like everything else; what
  * a listing must tell without opening ten thousand objects is in the name, and counts for nothing until the object says it too.
  */
 import type { ClusterName, RunId, SnapshotId } from '../core/ids.ts';
 import { parseSnapshotId, snapshotTime } from '../core/ids.ts';
 import { LAYOUT_VERSION, type ObjectKey } from './layout.ts';
 
-export type RecordKind = 'runs' | 'proofs' | 'holds';
+export type RecordKind = 'runs' | 'proofs' | 'holds' | 'prunes' | 'marks';
 
 /** `v1/<cluster>/<kind>/` */
 export function recordPrefix(cluster: ClusterName, kind: RecordKind): string {
@@ -76,6 +76,40 @@ export function parseHoldKey(cluster: ClusterName, key: string): HoldName | null
   if (snapshot === null || id === null) return null;
   const name = { snapshot, id, act: match?.[3] === 'hold' ? 'hold' : 'release' } as const;
   return holdKey(cluster, name) === key ? name : null;
+}
+
+/** What a run was about to remove from one destination; `part` counts from 1, for a record is never long. */
+export type PruneName = { run: RunId; destination: string; part: number };
+
+/** `…/prunes/2026/11/22/<run>-0001-<destination>.json` */
+export function pruneKey(cluster: ClusterName, { run, destination, part }: PruneName): ObjectKey {
+  const name = `${run}-${String(part).padStart(4, '0')}-${destination}`;
+  return `${recordPrefix(cluster, 'prunes')}${dayOf(run)}/${name}.json` as ObjectKey;
+}
+
+export function parsePruneKey(cluster: ClusterName, key: string): PruneName | null {
+  const match = /\/([0-9A-Z]{26})-(\d{4,})-([a-z0-9-]+)\.json$/.exec(key);
+  const run = parseSnapshotId(match?.[1] ?? '') as RunId | null;
+  const destination = match?.[3];
+  if (run === null || destination === undefined) return null;
+  const name = { run, destination, part: Number(match?.[2]) };
+  return pruneKey(cluster, name) === key ? name : null;
+}
+
+export type MarkName = { snapshot: SnapshotId; act: 'ignore' | 'lift'; id: RunId };
+
+/** `…/marks/<snapshot>/<id>-ignore.json`; the newest of a snapshot counts */
+export function markKey(cluster: ClusterName, { snapshot, act, id }: MarkName): ObjectKey {
+  return `${recordPrefix(cluster, 'marks')}${snapshot}/${id}-${act}.json` as ObjectKey;
+}
+
+export function parseMarkKey(cluster: ClusterName, key: string): MarkName | null {
+  const match = /\/([0-9A-Z]{26})\/([0-9A-Z]{26})-(ignore|lift)\.json$/.exec(key);
+  const snapshot = parseSnapshotId(match?.[1] ?? '');
+  const id = parseSnapshotId(match?.[2] ?? '') as RunId | null;
+  if (snapshot === null || id === null) return null;
+  const name = { snapshot, id, act: match?.[3] === 'ignore' ? 'ignore' : 'lift' } as const;
+  return markKey(cluster, name) === key ? name : null;
 }
 
 /** 2026/11/22 */

@@ -108,6 +108,7 @@ function tagging(tags: Readonly<Record<string, string>>): string {
     .join('&');
 }
 
-function lockMode(mode: LockMode): ObjectLockMode {
+/** The mode in the words of S3. */
+export function lockMode(mode: LockMode): ObjectLockMode {
   return mode === 'governance' ? 'GOVERNANCE' : 'COMPLIANCE';
 }

@@ -66,13 +66,15 @@ export async function* listUploads(
   } while (true);
 }
 
-function ownKey(ctx: S3Context, key: string, where: Where): ObjectKey {
+/** `key` without the prefix of the destination; throws E_STORE_RESPONSE for one that is not below it. */
+export function ownKey(ctx: S3Context, key: string, where: Where): ObjectKey {
   if (!key.startsWith(ctx.prefix)) {
     throw new StrongroomError('E_STORE_RESPONSE', `${phrase(where)}: "${key}" is outside of the prefix asked for`);
   }
   return key.slice(ctx.prefix.length) as ObjectKey;
 }
 
-function cutShort(where: Where): StrongroomError {
+/** A page that says that there is more, and not where. */
+export function cutShort(where: Where): StrongroomError {
   return new StrongroomError('E_STORE_RESPONSE', `${phrase(where)}: more is announced, but not where it begins`);
 }

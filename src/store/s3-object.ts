@@ -27,6 +27,7 @@ export function fromHead(key: ObjectKey, head: HeadObjectCommandOutput, where: W
     ...(head.ChecksumCRC32 === undefined ? {} : { crc32: head.ChecksumCRC32 }),
     ...(metadata === undefined || Object.keys(metadata).length === 0 ? {} : { metadata }),
     ...(lock === undefined ? {} : { lock }),
+    ...(head.ObjectLockLegalHoldStatus === 'ON' ? { isLegallyHeld: true } : {}),
   };
 }
 

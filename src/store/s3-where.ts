@@ -10,6 +10,8 @@ export const OPERATIONS = {
   head: { doing: 'looking for', action: 's3:GetObject' },
   get: { doing: 'reading', action: 's3:GetObject' },
   list: { doing: 'listing', action: 's3:ListBucket' },
+  versions: { doing: 'listing the versions of', action: 's3:ListBucketVersions' },
+  extend: { doing: 'extending the object lock of', action: 's3:PutObjectRetention' },
   uploads: { doing: 'listing unfinished uploads of', action: 's3:ListBucketMultipartUploads' },
   delete: { doing: 'deleting', action: 's3:DeleteObject' },
   hold: { doing: 'looking for the legal hold of', action: 's3:GetObjectLegalHold' },

@@ -10,12 +10,21 @@ import { download } from './s3-get.ts';
 import { lookFor } from './s3-head.ts';
 import { readLegalHold, writeLegalHold } from './s3-legal-hold.ts';
 import { listObjects, listUploads } from './s3-list.ts';
-import { proveLock } from './s3-lock.ts';
+import { extendLock, proveLock } from './s3-lock.ts';
 import { abortUpload, beginUpload, putMultipart } from './s3-multipart.ts';
 import type { S3StoreOptions } from './s3-options.ts';
 import { putBytes } from './s3-put.ts';
+import { listVersions, NULL_VERSION } from './s3-versions.ts';
 import { phrase } from './s3-where.ts';
-import type { PartedBody, PutOptions, Store, StoredObject, UnfinishedUpload } from './store.ts';
+import type {
+  LockMode,
+  PartedBody,
+  PutOptions,
+  Store,
+  StoredObject,
+  StoredVersion,
+  UnfinishedUpload,
+} from './store.ts';
 
 /**
  * Every put is followed by a look at what was stored (HeadObject), so a writer needs `s3:GetObject`, too.
@@ -61,8 +70,21 @@ export class S3Store implements Store {
     return listObjects(this.#ctx, prefix, options);
   }
 
-  async delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<void> {
-    const { signal, versionId } = options;
+  versions(prefix: string, options: { signal: AbortSignal }): AsyncIterable<StoredVersion> {
+    return listVersions(this.#ctx, prefix, options);
+  }
+
+  async extendLock(
+    key: ObjectKey,
+    change: { versionId?: string; until: Date; mode: LockMode },
+    { signal }: { signal: AbortSignal },
+  ): Promise<void> {
+    await extendLock(this.#ctx, key, change, signal);
+  }
+
+  async delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string | null }): Promise<void> {
+    const { signal } = options;
+    const versionId = options.versionId === null ? NULL_VERSION : options.versionId;
     const input = { ...at(this.#ctx, key), ...(versionId === undefined ? {} : { VersionId: versionId }) };
     try {
       await request(this.#ctx, whereOf(this.#ctx, 'delete', key, versionId), signal, (abortSignal) =>
@@ -70,7 +92,9 @@ export class S3Store implements Store {
       );
     } catch (e) {
       if (isError(e, 'E_NOT_FOUND')) return;
-      throw isError(e, 'E_STORE_DENIED') ? await this.#lockedOr(e, key, options) : e;
+      throw isError(e, 'E_STORE_DENIED')
+        ? await this.#lockedOr(e, key, { signal, ...(versionId === undefined ? {} : { versionId }) })
+        : e;
     }
   }
 

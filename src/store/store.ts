@@ -47,6 +47,21 @@ export type StoredObject = {
   sha256?: string;
   metadata?: Readonly<Record<string, string>>;
   lock?: { mode: LockMode; until: Date };
+  /** under a legal hold: nobody deletes this version until somebody lifts it; {@link Store.head} alone tells */
+  isLegallyHeld?: true;
+};
+
+/** One version of an object, or a delete marker. */
+export type StoredVersion = {
+  key: ObjectKey;
+  /** null = from before the bucket had versions, or of a bucket without: there is one of it at most */
+  versionId: string | null;
+  /** what the key shows; under a current delete marker it shows nothing */
+  isCurrent: boolean;
+  isDeleteMarker: boolean;
+  /** 0 for a delete marker */
+  bytes: number;
+  modifiedAt: Date;
 };
 
 export interface Store extends AsyncDisposable {
@@ -70,8 +85,11 @@ export interface Store extends AsyncDisposable {
   head(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<StoredObject | null>;
   /** In key order. `after` = only keys behind that one. One page is in memory at a time. */
   list(prefix: string, options: { signal: AbortSignal; after?: string }): AsyncIterable<StoredObject>;
-  /** Idempotent. In a versioned bucket this hides the object; `versionId` removes that version for good. */
-  delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string }): Promise<void>;
+  /**
+   * Idempotent. In a versioned bucket this hides the object; `versionId` removes that version for good, and `null` the one
+   * that is from before the bucket had versions.
+   */
+  delete(key: ObjectKey, options: { signal: AbortSignal; versionId?: string | null }): Promise<void>;
   /**
    * Is the object, or that version of it, under a legal hold? null = this store keeps none. Rejects with E_NOT_FOUND where
    * there is nothing to hold, unless the store keeps none.
@@ -87,6 +105,21 @@ export interface Store extends AsyncDisposable {
    * locked so, else E_PRECONDITION.
    */
   probeWrite(prefix: string, options: Pick<PutOptions, 'signal' | 'lock'>): Promise<void>;
+  /**
+   * Every version and delete marker below `prefix`, whatever a listing hides; one page is in memory at a time, and its order
+   * is the store's. Where there are no versions: what is there now. E_STORE_DENIED for who may not ask, E_PRECONDITION for a
+   * store that does not know the question.
+   */
+  versions(prefix: string, options: { signal: AbortSignal }): AsyncIterable<StoredVersion>;
+  /**
+   * Makes the object lock of a version (without `versionId` of the current one) last until `until`, in `mode`, and looks that
+   * it does. Never shortens one: E_STORE_LOCKED. A store without object lock rejects with E_PRECONDITION.
+   */
+  extendLock(
+    key: ObjectKey,
+    change: { versionId?: string; until: Date; mode: LockMode },
+    options: { signal: AbortSignal },
+  ): Promise<void>;
   /** Unfinished uploads below `prefix`; for a directory, its temporary files. */
   listUnfinished(prefix: string, options: { signal: AbortSignal }): AsyncIterable<UnfinishedUpload>;
   /** Idempotent. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import { StoreBench, type StoreSetup } from './store-bench.ts';
 import { failing } from './store-failing.ts';
 import { reading } from './store-reading.ts';
+import { versions } from './store-versions.ts';
 import { writing } from './store-writing.ts';
 
 export type { StoreSetup } from './store-bench.ts';
@@ -16,5 +17,6 @@ export function storeConformance(name: string, open: () => Promise<StoreSetup>):
     writing(bench);
     reading(bench);
     failing(bench);
+    versions(bench);
   });
 }

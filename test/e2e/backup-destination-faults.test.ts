@@ -373,6 +373,8 @@ function bound(store: Store): Store {
     legalHold: (...args) => store.legalHold(...args),
     setLegalHold: (...args) => store.setLegalHold(...args),
     probeWrite: (...args) => store.probeWrite(...args),
+    versions: (...args) => store.versions(...args),
+    extendLock: (...args) => store.extendLock(...args),
     listUnfinished: (...args) => store.listUnfinished(...args),
     abortUnfinished: (...args) => store.abortUnfinished(...args),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),

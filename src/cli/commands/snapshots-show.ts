@@ -1,4 +1,5 @@
 import { actsBySnapshot, isHolding, newestAct } from '../../catalogue/holds.ts';
+import { describeMark } from '../../catalogue/marks.ts';
 import type { HoldRecord } from '../../catalogue/record-types.ts';
 import type { Records } from '../../catalogue/records.ts';
 import { isError } from '../../core/errors.ts';
@@ -16,6 +17,9 @@ export const run: Run<SnapshotsShowFlags, [snapshot: string]> = async function (
   await using snapshots = await openSnapshots(this, flags);
   const found = await readManifest(snapshots.deps, snapshot, this.signal);
   for (const { destination, error } of found.refused) this.output.warn(`${destination}: ${error.message}`);
+  const { ignored } = await snapshots.deps.catalogue.marks(this.signal);
+  const mark = ignored.get(found.manifest.snapshot as SnapshotId) ?? null;
+  if (mark !== null) this.output.warn(describeMark(mark));
   const refused = found.refused.map(({ destination, error }) => ({ destination, error: error.toJSON() }));
   const seen = await lookAtCopies(snapshots.deps, found.manifest, this.signal);
   for (const { problems } of seen) for (const { message } of problems) this.output.warn(message);
@@ -25,7 +29,7 @@ export const run: Run<SnapshotsShowFlags, [snapshot: string]> = async function (
     this,
   );
   const copies = seen.map((copy) => ({ ...copy, problems: copy.problems.map((problem) => problem.toJSON()) }));
-  this.output.result({ readFrom: found.readFrom, refused, copies, hold, manifest: found.manifest }, () =>
+  this.output.result({ readFrom: found.readFrom, refused, copies, hold, mark, manifest: found.manifest }, () =>
     [...describeManifest(found.manifest), ...held(hold), ...seen.map(describePresence)].join('\n'),
   );
 };

@@ -106,7 +106,7 @@ async function publish(
 describe('catalogue', () => {
   it('is empty, not broken, where nothing was ever stored', async () => {
     expect(await catalogue.list(never)).toEqual({ entries: [], failures: [] });
-    expect(await catalogue.latest(never)).toEqual({ newest: null, skipped: [], failures: [] });
+    expect(await catalogue.latest(never)).toEqual({ newest: null, skipped: [], failures: [], ignored: [] });
   });
 
   it('lists what any destination has, oldest first, and says where each is', async () => {

@@ -44,7 +44,7 @@ describe('a tombstone', () => {
   it('is absent to every question: no snapshot, no refusal, no warning', async () => {
     await place(await tombstone());
     expect(await catalogue.list(never)).toEqual({ entries: [], failures: [] });
-    expect(await catalogue.latest(never)).toEqual({ newest: null, skipped: [], failures: [] });
+    expect(await catalogue.latest(never)).toEqual({ newest: null, skipped: [], failures: [], ignored: [] });
     expect(await catalogue.latest(never, { notAfter: new Date() })).toMatchObject({ newest: null, skipped: [] });
     await expect(catalogue.read(one, never)).rejects.toMatchObject({ code: 'E_NOT_FOUND' });
     expect(await commitIn(catalogue, store, one, never)).toMatchObject({ kind: 'tombstone' });

@@ -33,7 +33,7 @@ function extended(
       times.get(snapshot) ?? '',
       until.toISOString().slice(0, 16),
     ]),
-  );
+  ) as Record<string, string>;
 }
 
 describe('a snapshot that is uploaded now', () => {

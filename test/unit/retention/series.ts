@@ -1,6 +1,6 @@
 /** Series of snapshots as schedules make them, with everything that goes wrong over the years. */
 import fc from 'fast-check';
-import { type SnapshotId } from '../../../src/core/ids.ts';
+import type { SnapshotId } from '../../../src/core/ids.ts';
 import type { RetentionPolicy, SnapshotFacts } from '../../../src/retention/facts.ts';
 
 export const HOUR = 3_600_000;

@@ -9,6 +9,7 @@ import type { KmsKey } from '../crypt/kms.ts';
 import type { RecipientPolicy } from '../crypt/policy.ts';
 import type { Signer } from '../crypt/sign.ts';
 import type { SpoolOptions } from '../spool/spool.ts';
+import type { ProofKind } from '../store/prove-copy.ts';
 import type { LockMode, Store } from '../store/store.ts';
 import type { VaultCluster } from '../vault/cluster.ts';
 
@@ -17,9 +18,6 @@ export type Destination = {
   /** keep every object of a snapshot against deletion for so long, in milliseconds */
   lock: { mode: LockMode; keepMs: number } | null;
 };
-
-/** `checksum`: length and SHA-256 as the store itself computed them; `read`: every byte is fetched and hashed again. */
-export type ProofKind = 'checksum' | 'read';
 
 export type BackupLimits = {
   /** tries of the snapshot itself, the first included */

@@ -14,7 +14,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, i
 import type { Destination } from '../../src/backup/options.ts';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { collect } from '../../src/core/flow.ts';
-import { KINDS } from '../../src/snapshots/presence.ts';
+import { KINDS, lookAtCopies } from '../../src/snapshots/presence.ts';
 import { FileStore } from '../../src/store/file.ts';
 import { type ObjectKey, type ObjectKind, objectKey } from '../../src/store/layout.ts';
 import type { StoredObject } from '../../src/store/store.ts';
@@ -221,6 +221,9 @@ describe('the data is not what was signed', () => {
     const manifest = hurt.destinations.find(({ name }) => name === 'a');
     expect(recorded[1]?.versionId).toBe(manifest?.status === 'stored' ? manifest.versionId : '');
     await expectMended(['data']);
+    // That the bytes above are the right ones is told by the checksum: nothing had to be read for it.
+    const seen = await lookAtCopies(await shelf.snapshots(), hurt, never);
+    expect(seen.map(({ problems }) => problems)).toEqual([[], []]);
     // The store still keeps what was harmed, under its version.
     const version = recorded[1]?.versionId;
     if (version === undefined) throw new Error('a bucket with versions gave none');

@@ -6,9 +6,10 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import { type ObjectKey, objectKey } from '../store/layout.ts';
+import { proveCopy } from '../store/prove-copy.ts';
 import type { Store } from '../store/store.ts';
 import type { BackupDeps, Destination } from './options.ts';
-import { lockOf, proveCopy } from './upload.ts';
+import { lockOf } from './upload.ts';
 
 type CompleteDeps = Pick<BackupDeps, 'cluster' | 'catalogue' | 'destinations' | 'clock'>;
 

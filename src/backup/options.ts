@@ -12,6 +12,7 @@ import type { LeaseDeps, TakeOptions } from '../lease/lease.ts';
 import type { RetentionPolicy } from '../retention/facts.ts';
 import type { LockLimits } from '../retention/lock-until.ts';
 import type { SpoolOptions } from '../spool/spool.ts';
+import type { ProofKind } from '../store/prove-copy.ts';
 import type { LockMode, Store } from '../store/store.ts';
 import type { VaultCluster } from '../vault/cluster.ts';
 
@@ -23,9 +24,6 @@ export type Destination = {
    */
   lock: { mode: LockMode; keepMs: number; follow?: { policy: RetentionPolicy; limits: LockLimits } } | null;
 };
-
-/** `checksum`: length and SHA-256 as the store itself computed them; `read`: every byte is fetched and hashed again. */
-export type ProofKind = 'checksum' | 'read';
 
 export type BackupLimits = {
   /** tries of the snapshot itself, the first included */

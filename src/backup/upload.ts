@@ -1,14 +1,12 @@
 /** One destination's share of a backup: the sidecar, the data, and the proof that both are there as they were sent. */
-import { StrongroomError } from '../core/errors.ts';
-import { discard, flow } from '../core/flow.ts';
 import type { ClusterName, SnapshotId } from '../core/ids.ts';
 import type { OnProgress } from '../core/progress.ts';
 import { type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
 import { wrapsToMetadata } from '../crypt/wrap-metadata.ts';
-import { type ObjectKey, objectKey } from '../store/layout.ts';
-import { type ExpectedParts, matchParts } from '../store/match-parts.ts';
-import type { PartedBody, PutOptions, Store, StoredObject } from '../store/store.ts';
-import type { Destination, ProofKind } from './options.ts';
+import { objectKey } from '../store/layout.ts';
+import { type ProofKind, proveCopy } from '../store/prove-copy.ts';
+import type { PartedBody, PutOptions, StoredObject } from '../store/store.ts';
+import type { Destination } from './options.ts';
 
 export type UploadedCopy = { data: StoredObject; keys: StoredObject; proof: ProofKind };
 
@@ -45,30 +43,4 @@ export async function uploadCopy(
   });
   const proof = await proveCopy(store, key, what.body, what.composite, options.prove, signal);
   return { data, keys, proof };
-}
-
-/**
- * Proves that the store holds exactly `body`: by the length and checksum that the store computed itself, or, where it
- * keeps none or `read` is asked for, by fetching every byte. Rejects with E_STORE_CHECKSUM when it does not.
- */
-export async function proveCopy(
-  store: Store,
-  key: ObjectKey,
-  body: ExpectedParts,
-  composite: string,
-  kind: ProofKind,
-  signal: AbortSignal,
-): Promise<ProofKind> {
-  const head = await store.head(key, { signal });
-  const differs = (what: string): StrongroomError =>
-    new StrongroomError('E_STORE_CHECKSUM', `${store.location} does not hold what was sent to it: ${what}`, {
-      hint: 'the copy is not published; try again, and look at the health of that store',
-      details: { store: store.name, key },
-    });
-  if (head === null) throw differs('the object is not there after the upload');
-  if (head.bytes !== body.bytes) throw differs(`${head.bytes} bytes instead of ${body.bytes}`);
-  if (kind === 'checksum' && head.sha256 === composite) return 'checksum';
-  // A composite depends on where a store cut the parts; the bytes themselves are the judge.
-  await flow(store.get(key, { signal }), [matchParts(body, differs)], discard, signal);
-  return 'read';
 }

@@ -1,6 +1,4 @@
 /** One snapshot in all its destinations: what is good is found out, and made again where it is not. */
-import type { Destination, ProofKind } from '../backup/options.ts';
-import { proveCopy } from '../backup/upload.ts';
 import { expectedParts } from '../catalogue/copy.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import type { ProofRecord } from '../catalogue/record-types.ts';
@@ -9,11 +7,12 @@ import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Sidecar } from '../crypt/sidecar.ts';
 import { wrapsToMetadata } from '../crypt/wrap-metadata.ts';
 import { type ObjectKind, objectKey } from '../store/layout.ts';
+import { type ProofKind, proveCopy } from '../store/prove-copy.ts';
 import { proofTime } from './choose-copies.ts';
 import { fetchSmallObjects, type Signed, type SmallObjects, signedAmong } from './gather.ts';
 import { type JudgedCopy, judgeCopy, sidecarIn } from './judge-copy.ts';
 import { copyKey } from './proofs.ts';
-import { repairCopy } from './repair-copy.ts';
+import { type Destination, repairCopy } from './repair-copy.ts';
 import type { ReplicateDeps } from './replicate.ts';
 import { type PartSource, SignedParts } from './signed-parts.ts';
 import type { Held, Survey } from './survey.ts';

@@ -1,18 +1,24 @@
 /** Writes what one destination's copy lacks, in the order of docs/format.md, and proves it. */
-import type { Destination, ProofKind } from '../backup/options.ts';
-import { proveCopy } from '../backup/upload.ts';
 import { expectedParts } from '../catalogue/copy.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { OnProgress } from '../core/progress.ts';
 import { type ObjectKey, type ObjectKind, objectKey } from '../store/layout.ts';
-import type { PutOptions, Store, WriteCondition } from '../store/store.ts';
+import { type ProofKind, proveCopy } from '../store/prove-copy.ts';
+import type { LockMode, PutOptions, Store, WriteCondition } from '../store/store.ts';
 import type { Signed } from './gather.ts';
 import type { SignedParts } from './signed-parts.ts';
 
 /** Less than this is left of a lock: it would be over before it could do any good. */
 const SHORTEST_LOCK_MS = 60_000;
+
+/** Where copies are to be. */
+export type Destination = {
+  store: Store;
+  /** keep every object of a snapshot against deletion for so long, in milliseconds; null = nothing is locked there */
+  lock: { mode: LockMode; keepMs: number } | null;
+};
 
 export type Repair = {
   cluster: ClusterName;

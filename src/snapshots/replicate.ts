@@ -1,5 +1,4 @@
 /** Makes every destination hold what it should: finds copies that are missing or differ, and makes them again from good ones. */
-import type { Destination, ProofKind } from '../backup/options.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { Records } from '../catalogue/records.ts';
 import { StrongroomError } from '../core/errors.ts';
@@ -8,9 +7,11 @@ import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
 import { type Clock, formatDuration } from '../core/units.ts';
 import type { ObjectKind } from '../store/layout.ts';
+import type { ProofKind } from '../store/prove-copy.ts';
 import { type MendedCopy, mendSnapshot } from './mend-snapshot.ts';
 import { KIND_NAMES } from './presence.ts';
 import { copyKey } from './proofs.ts';
+import type { Destination } from './repair-copy.ts';
 import { differs, published, type Survey, surveyCopies } from './survey.ts';
 import { badProofs, type Suspects } from './suspects.ts';
 

@@ -14,7 +14,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, i
 import type { Destination } from '../../src/backup/options.ts';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { collect } from '../../src/core/flow.ts';
-import { KINDS } from '../../src/snapshots/presence.ts';
+import { snapshotTime } from '../../src/core/ids.ts';
+import { KINDS, lookAtCopies } from '../../src/snapshots/presence.ts';
 import { FileStore } from '../../src/store/file.ts';
 import { type ObjectKey, type ObjectKind, objectKey } from '../../src/store/layout.ts';
 import type { StoredObject } from '../../src/store/store.ts';
@@ -221,6 +222,9 @@ describe('the data is not what was signed', () => {
     const manifest = hurt.destinations.find(({ name }) => name === 'a');
     expect(recorded[1]?.versionId).toBe(manifest?.status === 'stored' ? manifest.versionId : '');
     await expectMended(['data']);
+    // That the bytes above are the right ones is told by the checksum: nothing had to be read for it.
+    const seen = await lookAtCopies(await shelf.snapshots(), hurt, never);
+    expect(seen.map(({ problems }) => problems)).toEqual([[], []]);
     // The store still keeps what was harmed, under its version.
     const version = recorded[1]?.versionId;
     if (version === undefined) throw new Error('a bucket with versions gave none');
@@ -291,6 +295,26 @@ describe('the destination fails in the middle of it', () => {
     proxy.reset();
     await expectMended(['keys'], 'a');
   });
+});
+
+it('in a bucket that locks, what is put above is locked as long as the copy was to be, and no longer', async () => {
+  const locked = `locked-${randomUUID()}`;
+  await gateway.createBucket(locked, { objectLock: true });
+  const extra = { objectLock: { mode: 'governance', keep: '3h' } };
+  await using under = await Shelf.open(
+    { a: { type: 's3', server: gateway, bucket: locked, extra }, b: { type: 'directory', path: 'b' } },
+    worldEnv(gateway),
+  );
+  const manifest = await under.publish();
+  const Key = objectKey(under.deps.cluster, 'data', manifest.snapshot);
+  await direct.send(new PutObjectCommand({ Bucket: locked, Key, Body: Buffer.from('not it') }));
+  const other = new ReplicateTrial(under);
+  expect((await other.run()).repaired).toMatchObject([{ destination: 'a', wrote: ['data'], proof: 'checksum' }]);
+  await other.expectWhole(manifest);
+  const head = await under.deps.destinations[0]?.store.head(Key, { signal: never });
+  const meant = snapshotTime(manifest.snapshot).getTime() + 3 * 3_600_000;
+  expect(head?.lock?.mode).toBe('governance');
+  expect(Math.abs((head?.lock?.until.getTime() ?? 0) - meant)).toBeLessThan(60_000);
 });
 
 it('the data is gone here, and rotten there but for a version that something was put over: that one is found', async () => {

@@ -267,6 +267,35 @@ describe('keys.json', () => {
     expect(JSON.parse(await readFile(path('b', 'keys'), 'utf8'))).toMatchObject({ revision: 7 });
   });
 
+  it('comes from whoever has the newest, in whatever order they stand', async () => {
+    for (const order of [
+      [2, 3],
+      [3, 2],
+    ]) {
+      await using three = await PlainSnapshots.create('a', 'b', 'c');
+      const { snapshot } = await three.publish(ago(5));
+      for (const [i, revision] of order.entries()) {
+        await writeFile(
+          three.path(['a', 'b'][i] ?? '', 'keys', snapshot),
+          serialiseSidecar(three.sidecar(snapshot, revision)),
+        );
+      }
+      await rm(three.path('c', 'keys', snapshot));
+      const catalogue = await three.catalogue();
+      const { cluster, destinations } = three;
+      const deps = {
+        cluster,
+        destinations,
+        catalogue,
+        records: await three.records(),
+        clock: { now: () => NOW },
+        log: silentLog,
+      };
+      await replicate({ ...deps, onProgress: () => undefined }, { run: newRunId(NOW), prove: 'checksum' }, never);
+      expect(JSON.parse(await readFile(three.path('c', 'keys', snapshot), 'utf8'))).toMatchObject({ revision: 3 });
+    }
+  });
+
   it('that is gone everywhere: the rest is mended, and that is said each time', async () => {
     for (const name of ['a', 'b']) await rm(path(name, 'keys'));
     await rm(path('b', 'data'));
@@ -276,7 +305,8 @@ describe('keys.json', () => {
       { destination: 'a', error: { code: 'E_NOT_FOUND' } },
       { destination: 'b', error: { code: 'E_NOT_FOUND' } },
     ]);
-    expect((await run()).repaired).toEqual([]);
+    const again = await run();
+    expect([again.repaired, again.unmended.length]).toEqual([[], 2]);
   });
 
   it('of another snapshot is none', async () => {

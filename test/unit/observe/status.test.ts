@@ -1,21 +1,19 @@
 /** What a cluster's destinations tell of how safe it is: by what is there and signed, never by names or old promises. */
-import { once } from 'node:events';
 import { cp, mkdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Catalogue } from '../../../src/catalogue/catalogue.ts';
 import { Records } from '../../../src/catalogue/records.ts';
-import { StrongroomError } from '../../../src/core/errors.ts';
 import { newRunId, type RunId } from '../../../src/core/ids.ts';
 import { generateSigningKey } from '../../../src/crypt/generate.ts';
 import { localSigner } from '../../../src/crypt/sign.ts';
 import type { StatusDeps } from '../../../src/observe/cluster-status.ts';
 import { RecordMemory } from '../../../src/observe/record-memory.ts';
 import { readStatus } from '../../../src/observe/status.ts';
-import { FileStore } from '../../../src/store/file.ts';
 import { latestKey, objectKey } from '../../../src/store/layout.ts';
 import { proofKey, runKey } from '../../../src/store/record-layout.ts';
 import type { Store } from '../../../src/store/store.ts';
+import { type Failing, FailingStore } from './failing-store.ts';
 import { at, Scene } from './scene.ts';
 
 const never = new AbortController().signal;
@@ -174,38 +172,6 @@ function spoilt(where: Failing): StatusDeps {
   const stores = where.isFirstGood === true ? [a, bad('b')] : [bad('a'), bad('b')];
   const parts = { cluster: scene.cluster, stores, trusted: scene.trusted };
   return { catalogue: new Catalogue(parts), records: new Records({ ...parts, signer: null }), stores, locked: [] };
-}
-
-type Failing = {
-  get?: (key: string) => boolean;
-  head?: (key: string) => boolean;
-  /** says nothing until it is given up */
-  silent?: boolean;
-  isFirstGood?: boolean;
-};
-
-class FailingStore extends FileStore {
-  readonly #where: Failing;
-
-  constructor(options: ConstructorParameters<typeof FileStore>[0], where: Failing) {
-    super(options);
-    this.#where = where;
-  }
-
-  override async *get(...[key, options]: Parameters<FileStore['get']>): ReturnType<FileStore['get']> {
-    if (this.#where.get?.(key) === true) throw new StrongroomError('E_STORE_RESPONSE', `${key} cannot be read`);
-    yield* super.get(key, options);
-  }
-
-  override async head(...[key, options]: Parameters<FileStore['head']>): ReturnType<FileStore['head']> {
-    if (this.#where.head?.(key) === true) throw new StrongroomError('E_STORE_RESPONSE', `${key} cannot be seen`);
-    return await super.head(key, options);
-  }
-
-  override async *list(...[prefix, options]: Parameters<FileStore['list']>): ReturnType<FileStore['list']> {
-    if (this.#where.silent === true) await once(options.signal, 'abort').then(() => options.signal.throwIfAborted());
-    yield* super.list(prefix, options);
-  }
 }
 
 describe('a destination that is away', () => {

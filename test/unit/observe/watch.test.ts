@@ -84,6 +84,7 @@ describe('what was known', () => {
       newest: { snapshot: newest },
       newestWhole: { snapshot: whole },
       jobs: { backup: { failuresSince: 0 } },
+      destinations: [{ badCopies: 0 }, { lastProofAt: at(1), badCopies: 0 }],
     });
     for (const name of ['a', 'b']) await scene.bringBack(name);
     now = at(10);

@@ -1,7 +1,7 @@
 /** Prunes of real directories with real, signed snapshots in them: what goes is what the plan says, and nothing else. */
 import { rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Records } from '../../../src/catalogue/records.ts';
 import { StrongroomError } from '../../../src/core/errors.ts';
 import { newRunId, newSnapshotId, type SnapshotId } from '../../../src/core/ids.ts';
@@ -10,13 +10,14 @@ import { localSigner } from '../../../src/crypt/sign.ts';
 import { takeLease } from '../../../src/lease/take.ts';
 import { prune } from '../../../src/retention/prune.ts';
 import { openTmp } from '../../../src/store/file-write.ts';
-import { latestKey, type ObjectKey, objectKey } from '../../../src/store/layout.ts';
+import { latestKey, type ObjectKey, type ObjectKind, objectKey } from '../../../src/store/layout.ts';
 import { holdKey, proofKey, recordPrefix } from '../../../src/store/record-layout.ts';
 import { filesIn } from '../../support/backup-trial.ts';
-import { KINDS } from '../../support/held.ts';
 import { hooked } from '../../support/hooked-store.ts';
 import { DAY_MS, HOUR_MS, PruneScene } from '../../support/prune-scene.ts';
 
+// Each test encrypts and signs several snapshots, on machines that do other things, too.
+vi.setConfig({ testTimeout: 60_000 });
 const never = new AbortController().signal;
 const TWO = { a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } } as const;
 const denied = (): StrongroomError => new StrongroomError('E_STORE_DENIED', 'deleting is not allowed');
@@ -29,7 +30,7 @@ afterEach(() => scene?.[Symbol.asyncDispose]());
 
 const pathOf = (where: string, key: string): string => join(scene.shelf.world.directory, where, key);
 const remove = (where: string, key: string): Promise<void> => rm(pathOf(where, key));
-const key = (kind: (typeof KINDS)[number], id: SnapshotId): ObjectKey => objectKey(scene.shelf.deps.cluster, kind, id);
+const key = (kind: ObjectKind, id: SnapshotId): ObjectKey => objectKey(scene.shelf.deps.cluster, kind, id);
 
 /** Which snapshots have any object in `where`, and how many. */
 async function objectsIn(where: string): Promise<Record<string, number>> {

@@ -28,7 +28,13 @@ export function destinationChecks(clusters: readonly ClusterConfig[], context: D
         area: 'destinations',
         what: destination.name,
         limitMs: LIMIT_MS,
-        run: (signal) => tryDestination(cluster, destination, context, signal),
+        run: async (signal) => {
+          const outcomes = await tryDestination(cluster, destination, context, signal);
+          // Each cluster has a part of its own in it, and may have rights of its own.
+          return clusters.length === 1
+            ? outcomes
+            : outcomes.map((one) => ({ ...one, what: `${one.what} for ${cluster.name}` }));
+        },
       }),
     ),
   );

@@ -22,7 +22,12 @@ export function vaultChecks(
     area: 'vault',
     what: `cluster ${cluster.name}`,
     limitMs: LIMIT_MS,
-    run: async (signal) => await tryCluster(await open(cluster, signal), cluster, now, signal),
+    run: async (signal) => {
+      const outcomes = await tryCluster(await open(cluster, signal), cluster, now, signal);
+      return clusters.length === 1
+        ? outcomes
+        : outcomes.map((one) => ({ ...one, what: `${cluster.name}, ${one.what}` }));
+    },
   }));
 }
 

@@ -227,7 +227,6 @@ describe('vault', () => {
 
 describe('kms', () => {
   afterEach(() => {
-    site.kms.cancelKeyDeletion(site.wrapKey);
     site.kms.enableKey(site.wrapKey);
     site.kms.enableKey(site.sealKey);
     site.kms.revoke('writer');
@@ -248,6 +247,7 @@ describe('kms', () => {
     const [state] = problems(await site.diagnose('kms'));
     expect(state?.detail).toMatch(/will be deleted on \d{4}-/);
     expect(state?.fix).toContain('cancel-key-deletion');
+    site.kms.cancelKeyDeletion(site.wrapKey);
   });
 
   it('takes a login that may only encrypt for a good one, and says which', async () => {

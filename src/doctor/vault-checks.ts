@@ -62,31 +62,20 @@ async function tryCluster(
     return ok(name, `${cluster.auth.method}; ${active.url} is active and answers`);
   });
   const found = active as ActiveNode | null;
-  // The read that proves a node needs a right: without it the others are still told.
-  const reached = found ?? (isRefused(login) ? activeIn(vault, serving) : null);
-  if (reached === null) return [...nodes, ...login];
+  if (found === null) return [...nodes, ...login];
   return [
     ...nodes,
     ...login,
-    ...(await attempt('policy', signal, (limited) => rightsOf(reached, cluster, limited))),
-    ...(await attempt('token life', signal, (limited) => lifeOf(reached, cluster, limited))),
-    ...(await attempt('members', signal, (limited) => membersOf(reached, cluster, limited))),
-    ...(await attempt('autopilot', signal, (limited) => autopilotOf(reached, limited))),
+    ...(await attempt('policy', signal, (limited) => rightsOf(found, cluster, limited))),
+    ...(await attempt('token life', signal, (limited) => lifeOf(found, cluster, limited))),
+    ...(await attempt('members', signal, (limited) => membersOf(found, cluster, limited))),
+    ...(await attempt('autopilot', signal, (limited) => autopilotOf(found, limited))),
     unknown(
       `snapshot of ${cluster.name}`,
       'not asked for: it is the whole database; the right to it is told above',
       `strongroom backup --cluster ${cluster.name}`,
     ),
   ];
-}
-
-function isRefused(login: readonly Outcome[]): boolean {
-  return login.some(({ detail }) => detail.startsWith('E_VAULT_DENIED:'));
-}
-
-function activeIn(vault: VaultCluster, nodes: ClusterView['nodes']): ActiveNode | null {
-  const view = nodes.find(({ state, isSelf }) => state === 'active' && isSelf);
-  return view === undefined ? null : vault.at(view);
 }
 
 async function membersOf(active: ActiveNode, cluster: ClusterConfig, signal: AbortSignal): Promise<Outcome[]> {

@@ -131,11 +131,6 @@ export class VaultCluster implements AsyncDisposable {
     return node;
   }
 
-  /** `view`'s node with the login of this cluster, as it was surveyed: nothing is asked, and nothing proven. */
-  at(view: NodeView): ActiveNode {
-    return new ActiveNode(view, this.node(view.url), this.session);
-  }
-
   /** Who counts for quorum. Needs `read` on sys/storage/raft/configuration. */
   async members(signal: AbortSignal): Promise<Members> {
     const servers = await (await this.active(signal)).raftConfiguration(signal);

@@ -25,7 +25,11 @@ describe('capabilities', () => {
   it.each(rights)('tell the line that is missing: $path', ({ path, capabilities }) => {
     const isVital = path.startsWith('sys/storage/raft/');
     expect(bad({ [path]: ['deny'] })).toMatchObject([
-      { what: 'policy', status: isVital ? 'problem' : 'warning', fix: expect.stringContaining(`path "${path}"`) as string },
+      {
+        what: 'policy',
+        status: isVital ? 'problem' : 'warning',
+        fix: expect.stringContaining(`path "${path}"`) as string,
+      },
     ]);
     expect(bad({ [path]: ['deny'] })[0]?.fix).toContain(`["${capabilities.join('", "')}"]`);
   });

@@ -29,7 +29,12 @@ const printed = lifecycle({
     },
   ],
 }).document.Rules as readonly BucketRule[];
-const expiring = (change: BucketRule): BucketRule => ({ ID: 'x', Status: 'Enabled', Expiration: { Days: 30 }, ...change });
+const expiring = (change: BucketRule): BucketRule => ({
+  ID: 'x',
+  Status: 'Enabled',
+  Expiration: { Days: 30 },
+  ...change,
+});
 
 describe('lifecycle rules', () => {
   it('are good as strongroom prints them', () => {
@@ -50,7 +55,9 @@ describe('lifecycle rules', () => {
     ['an old spelling', { Prefix: 'bk' }],
     ['a tag', { Filter: { And: { Prefix: 'bk/v1/' } } }],
   ])('that delete %s are found', (_, change) => {
-    expect(bad([...printed, expiring(change)])).toEqual([expect.stringMatching(/^rule x deletes backups when they are 30/)]);
+    expect(bad([...printed, expiring(change)])).toEqual([
+      expect.stringMatching(/^rule x deletes backups when they are 30/),
+    ]);
   });
 
   it('of others, and those that are off, are left alone', () => {

@@ -21,7 +21,11 @@ describe('runChecks', () => {
     );
     expect(found).toEqual([
       { area: 'kms', what: 'fails', status: 'problem', detail: 'E_STORE_DENIED: no', fix: 'grant it' },
-      expect.objectContaining({ what: 'broken', status: 'problem', detail: 'a defect in this check: x is not a function' }),
+      expect.objectContaining({
+        what: 'broken',
+        status: 'problem',
+        detail: 'a defect in this check: x is not a function',
+      }),
       expect.objectContaining({ what: 'hangs', status: 'problem', detail: 'no answer within 20ms' }),
       { area: 'config', what: 'good', status: 'ok', detail: 'good', fix: null },
     ]);

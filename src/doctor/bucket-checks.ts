@@ -54,7 +54,7 @@ export async function tryBucket(subject: BucketSubject, signal: AbortSignal): Pr
   });
   outcomes.push(...(await settingsOf(subject, settings, signal)));
   await step('lifecycle', async (limited) => lifecycleOf(subject, settings, limited));
-  const probes = new ProbeObjects(store, inspector, cluster);
+  const probes = new ProbeObjects(store, cluster);
   try {
     await step('delete', async (limited) => {
       const { versioning } = settings;

@@ -10,7 +10,8 @@ const FIX = 'set the clock of whichever is wrong: chronyc tracking, timedatectl'
 
 /** `aheadMs` = their clock less ours, in milliseconds. */
 export function clockOutcome(what: string, aheadMs: number): Outcome {
-  const by = formatDuration(Math.round(Math.abs(aheadMs) / 1000) * 1000);
+  const seconds = Math.round(Math.abs(aheadMs) / 1000);
+  const by = seconds === 0 ? 'less than a second' : formatDuration(seconds * 1000);
   const detail = `its clock is ${by} ${aheadMs < 0 ? 'behind' : 'ahead of'} this machine's`;
   if (Math.abs(aheadMs) > PROBLEM_MS) return problem(what, detail, FIX);
   return Math.abs(aheadMs) > WARN_MS ? warning(what, detail, FIX) : ok(what, `${by} apart from this machine's`);

@@ -11,7 +11,7 @@ import { type Check, failed } from './run-checks.ts';
 
 export function configChecks(config: Config, clusters: readonly ClusterConfig[], now: Date): Check[] {
   return [
-    { area: 'config', what: 'config', run: () => Promise.resolve(adviceOf(config)) },
+    { area: 'config', what: 'config', run: () => Promise.resolve(adviceOf(config, clusters)) },
     { area: 'config', what: 'secrets', run: (signal) => secretsOf(config, clusters, signal) },
     { area: 'config', what: 'time zones', run: () => Promise.resolve([timeZoneData()]) },
     ...clusters.map(
@@ -31,12 +31,13 @@ export function configChecks(config: Config, clusters: readonly ClusterConfig[],
   ];
 }
 
-function adviceOf(config: Config): Outcome[] {
-  const advice = advise(config);
+function adviceOf(config: Config, clusters: readonly ClusterConfig[]): Outcome[] {
+  const others = Object.keys(config.clusters).filter((name) => clusters.every((chosen) => chosen.name !== name));
+  const advice = advise(config).filter((line) => !others.some((name) => line.startsWith(`clusters.${name}`)));
   if (advice.length === 0) return [ok('config', `${config.file} is good, and there is nothing to advise`)];
   return advice.map((line) => {
     const [at = 'config', ...rest] = line.split(': ');
-    return warning(at, rest.join(': '), `change ${at} in ${config.file}; strongroom config check`);
+    return warning(at, rest.join(': '), `change ${at} in the config, then: strongroom config check`);
   });
 }
 

@@ -17,7 +17,7 @@ export type DirectorySubject = {
   cluster: ClusterName;
   store: Store;
   spool: string;
-  /** of the newest snapshot; null = not known */
+  /** of the newest snapshot; 0 = there is none yet, null = not known */
   newestBytes: number | null;
 };
 
@@ -70,7 +70,9 @@ async function roomOf({ name, path, newestBytes }: DirectorySubject): Promise<Ou
   const what = `${name}, room`;
   const { bavail, bsize } = await statfs(path);
   const free = bavail * bsize;
-  if (newestBytes === null) return ok(what, `${formatBytes(free)} free; no snapshot yet to compare it with`);
+  if (newestBytes === null)
+    return unknown(what, `${formatBytes(free)} free; the size of the newest snapshot is not known`);
+  if (newestBytes === 0) return ok(what, `${formatBytes(free)} free; no snapshot yet to compare it with`);
   if (free < newestBytes)
     return problem(
       what,

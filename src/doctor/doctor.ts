@@ -23,7 +23,8 @@ export type DoctorOptions = {
   only: Area | null;
 };
 
-type Newest = { bytes: number | null; sealKeyIds: readonly string[] };
+/** `bytes` 0 = there is no snapshot yet. */
+type Newest = { bytes: number; sealKeyIds: readonly string[] };
 
 /**
  * Looks at everything beside each other and changes nothing that lasts. Findings by area, in each the worst first.
@@ -75,7 +76,7 @@ function newestOf(app: App): (cluster: ClusterConfig, signal: AbortSignal) => Pr
     try {
       const { catalogue } = await app.statusDeps(name, signal);
       const { newest } = await catalogue.latest(signal);
-      if (newest === null) return { bytes: null, sealKeyIds: [] };
+      if (newest === null) return { bytes: 0, sealKeyIds: [] };
       const { ciphertext, archive } = newest.manifest;
       return { bytes: ciphertext.bytes, sealKeyIds: archive.seal.keyIds };
     } catch (e) {

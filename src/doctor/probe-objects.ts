@@ -3,21 +3,21 @@ import { randomUUID } from 'node:crypto';
 import { describeError } from '../core/errors.ts';
 import type { ClusterName } from '../core/ids.ts';
 import { LAYOUT_VERSION, type ObjectKey, PROBE } from '../store/layout.ts';
-import type { S3Inspector, Versioning } from '../store/s3-inspect.ts';
+import type { Versioning } from '../store/s3-inspect.ts';
 import type { Store } from '../store/store.ts';
 import { type Outcome, ok, warning } from './finding.ts';
 
 const CLEANUP_MS = 30_000;
+/** More than is ever put under one key. */
+const MAX_VERSIONS = 4;
 
 export class ProbeObjects {
   readonly #store: Store;
-  readonly #inspector: S3Inspector;
   readonly #cluster: ClusterName;
   readonly #keys: ObjectKey[] = [];
 
-  constructor(store: Store, inspector: S3Inspector, cluster: ClusterName) {
+  constructor(store: Store, cluster: ClusterName) {
     this.#store = store;
-    this.#inspector = inspector;
     this.#cluster = cluster;
   }
 
@@ -35,12 +35,8 @@ export class ProbeObjects {
   async remove(what: string, versioning: Versioning | null): Promise<Outcome> {
     const left: string[] = [];
     for (const key of this.#keys) {
-      const signal = AbortSignal.timeout(CLEANUP_MS);
       try {
-        // Nearly all of them are not there: a delete would leave a marker in a bucket with versions.
-        if ((await this.#store.head(key, { signal })) === null && versioning === 'off') continue;
-        await this.#removeOne(key, versioning, signal);
-        if ((await this.#store.head(key, { signal })) !== null) left.push(`${key} is still there`);
+        if (!(await this.#isGone(key, versioning))) left.push(`${key} is still there`);
       } catch (e) {
         left.push(`${key}: ${describeError(e)}`);
       }
@@ -54,12 +50,15 @@ export class ProbeObjects {
     );
   }
 
-  async #removeOne(key: ObjectKey, versioning: Versioning | null, signal: AbortSignal): Promise<void> {
-    if (versioning === 'off') {
-      await this.#store.delete(key, { signal });
-      return;
+  /** Version after version: behind one that is removed for good the one before it shows again. No markers are made. */
+  async #isGone(key: ObjectKey, versioning: Versioning | null): Promise<boolean> {
+    const signal = AbortSignal.timeout(CLEANUP_MS);
+    for (let tries = 0; tries < MAX_VERSIONS; tries += 1) {
+      const found = await this.#store.head(key, { signal });
+      if (found === null) return true;
+      const versionId = found.versionId ?? (versioning === 'suspended' ? 'null' : undefined);
+      await this.#store.delete(key, { signal, ...(versionId === undefined ? {} : { versionId }) });
     }
-    const versions = await this.#inspector.versionsOf(key, signal);
-    for (const versionId of versions) await this.#store.delete(key, { signal, versionId });
+    return (await this.#store.head(key, { signal })) === null;
   }
 }

@@ -11,7 +11,7 @@ import { attempt } from './run-checks.ts';
 /** Where nothing is known of the size of a snapshot, in bytes. */
 const FIRST_BYTES = 64 * 2 ** 20;
 
-/** `sizes` are those of the newest snapshots, null where one is not known. Leaves no file, and no folder that it made. */
+/** `sizes` are those of the newest snapshots in bytes: 0 = there is none yet, null = not known. Leaves no file, and no folder that it made. */
 export async function spoolOutcomes(
   spool: SpoolOptions,
   sizes: readonly (number | null)[],
@@ -19,14 +19,15 @@ export async function spoolOutcomes(
 ): Promise<Outcome[]> {
   const what = `spool ${spool.directory}`;
   const known = sizes.filter((size) => size !== null);
-  const needed = known.length === 0 ? FIRST_BYTES : 2 * Math.max(...known);
+  const largest = Math.max(0, ...known);
+  const needed = largest === 0 ? FIRST_BYTES : 2 * largest;
   const made = await mkdir(spool.directory, { recursive: true, mode: 0o700 }).catch((e: unknown) => {
     throw spoolError(e, spool.directory);
   });
   try {
     const room = await attempt(what, signal, async () => {
       const { freeBytes } = await checkRoom(spool, needed);
-      const of = known.length === 0 ? 'for a first snapshot' : 'for twice the newest snapshot';
+      const of = largest === 0 ? 'for a first snapshot' : 'for twice the newest snapshot';
       return ok(what, `${formatBytes(needed)} needed ${of}, ${formatBytes(freeBytes)} free`);
     });
     const write = await attempt(`${what}, writing`, signal, async () => {

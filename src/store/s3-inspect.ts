@@ -9,7 +9,6 @@ import {
   GetBucketVersioningCommand,
   GetObjectLockConfigurationCommand,
   type LifecycleRule,
-  ListObjectVersionsCommand,
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
@@ -164,17 +163,6 @@ export class S3Inspector {
         });
       }
     }
-  }
-
-  /** Every version of `key`, delete markers too. */
-  async versionsOf(key: ObjectKey, signal: AbortSignal): Promise<string[]> {
-    const { Key } = at(this.#ctx, key);
-    const page = await this.#ask('versions', key, signal, (abortSignal) =>
-      this.#ctx.client.send(new ListObjectVersionsCommand({ Bucket: this.#ctx.bucket, Prefix: Key }), { abortSignal }),
-    );
-    return [...(page.Versions ?? []), ...(page.DeleteMarkers ?? [])].flatMap(({ Key: found, VersionId }) =>
-      found === Key && VersionId !== undefined ? [VersionId] : [],
-    );
   }
 
   async #isRefused(

@@ -14,7 +14,6 @@ export const OPERATIONS = {
   delete: { doing: 'deleting', action: 's3:DeleteObject' },
   lock: { doing: 'looking for the object lock of', action: 's3:GetBucketObjectLockConfiguration' },
   versioning: { doing: 'looking for the versioning of', action: 's3:GetBucketVersioning' },
-  versions: { doing: 'listing versions of', action: 's3:ListBucketVersions' },
   lifecycle: { doing: 'looking for the lifecycle rules of', action: 's3:GetLifecycleConfiguration' },
 } as const;
 

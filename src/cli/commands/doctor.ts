@@ -5,6 +5,7 @@ import { systemClock } from '../../core/units.ts';
 import type { Finding } from '../../doctor/finding.ts';
 import type { Run } from '../define.ts';
 import type { DoctorFlags } from '../definitions/doctor.ts';
+import { printable } from '../failure.ts';
 import { table } from '../output.ts';
 
 export const run: Run<DoctorFlags> = async function (flags) {
@@ -27,20 +28,23 @@ export const run: Run<DoctorFlags> = async function (flags) {
   });
 };
 
-/** A table for each area, and below it how to put right what is not. */
+/** A table for each area; below what is not good, how to put it right. */
 function textOf(findings: readonly Finding[]): string {
   const areas = [...new Set(findings.map(({ area }) => area))];
-  return areas
-    .map((area) => {
-      const own = findings.filter((finding) => finding.area === area);
-      return table(own, [
-        { title: area.toUpperCase(), value: ({ status }) => (status === 'problem' ? 'PROBLEM' : status) },
-        { title: 'WHAT', value: ({ what }) => what },
-        {
-          title: 'SAYS',
-          value: ({ detail, fix, status }) => (fix === null || status === 'ok' ? detail : `${detail} | fix: ${fix}`),
-        },
-      ]);
-    })
-    .join('\n\n');
+  return areas.map((area) => areaText(findings.filter((finding) => finding.area === area))).join('\n\n');
+}
+
+function areaText(findings: readonly Finding[]): string {
+  const [first] = findings;
+  const shown = table(findings, [
+    { title: (first?.area ?? '').toUpperCase(), value: ({ status }) => (status === 'problem' ? 'PROBLEM' : status) },
+    { title: 'WHAT', value: ({ what }) => what },
+    { title: 'SAYS', value: ({ detail }) => detail },
+  ]);
+  const [titles, ...rows] = shown.split('\n');
+  const withFixes = rows.flatMap((row, index) => {
+    const { fix = null } = findings[index] ?? {};
+    return fix === null ? [row] : [row, `         fix: ${printable(fix)}`];
+  });
+  return [titles, ...withFixes].join('\n');
 }

@@ -1,7 +1,8 @@
 /** A set-up that doctor finds no problem in, on real servers; each test breaks one thing of it. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ListMultipartUploadsCommand, ListObjectVersionsCommand } from '@aws-sdk/client-s3';
 import { parse, stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseClusterName } from '../../src/core/ids.ts';
@@ -14,6 +15,7 @@ import { type BaoCluster, startCluster } from './bao-cluster.ts';
 import { type HttpFaultProxy, startHttpFaultProxy } from './http-fault-proxy.ts';
 import { type KmsEmulator, startKms } from './kms-emulator.ts';
 import { type RedisServer, startRedis } from './redis-server.ts';
+import { s3Client } from './s3-connection.ts';
 import { type RunningS3, secretOf, startVersityGw } from './s3-servers.ts';
 import { World, type WorldDestination, worldEnv } from './world.ts';
 
@@ -28,6 +30,19 @@ export type SiteConfig = {
 };
 
 const never: AbortSignal = new AbortController().signal;
+
+export const problems = (found: readonly Finding[]): Finding[] => found.filter(({ status }) => status === 'problem');
+export const about = (found: readonly Finding[], what: string): Finding[] => found.filter((one) => one.what === what);
+
+/** The only problem there is, with its fix; throws with all of them when there are more or none. */
+export function onlyProblem(found: readonly Finding[]): Finding {
+  const all = problems(found);
+  const [one] = all;
+  if (one === undefined || all.length > 1 || one.fix === null) {
+    throw new Error(`one problem with a fix was expected: ${JSON.stringify(all, null, 2)}`);
+  }
+  return one;
+}
 
 export class DoctorSite implements AsyncDisposable {
   readonly cluster: BaoCluster;
@@ -121,6 +136,28 @@ export class DoctorSite implements AsyncDisposable {
   ): Promise<Finding[]> {
     const config = await loadConfig(await this.write(change), { env });
     return await doctor({ config, clock: systemClock, log: silentLog }, { clusters: ['prod'], only }, never);
+  }
+
+  /** Everything in the buckets, versions and delete markers and uploads too, and in the folder. */
+  async leftovers(): Promise<string[]> {
+    const left: string[] = [];
+    const client = s3Client(this.s3);
+    try {
+      for (const Bucket of Object.values(this.buckets)) {
+        const versions = await client.send(new ListObjectVersionsCommand({ Bucket }));
+        left.push(
+          ...[...(versions.Versions ?? []), ...(versions.DeleteMarkers ?? [])].map(({ Key }) => `${Bucket} ${Key}`),
+        );
+        const { Uploads } = await client.send(new ListMultipartUploadsCommand({ Bucket }));
+        left.push(...(Uploads ?? []).map(({ Key }) => `upload ${Bucket} ${Key}`));
+      }
+    } finally {
+      client.destroy();
+    }
+    const files = await readdir(this.folder, { recursive: true, withFileTypes: true });
+    left.push(...files.filter((file) => file.isFile()).map(({ name }) => name));
+    const spool = await readdir(this.world.spool, { recursive: true });
+    return [...left, ...spool];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,10 +7,9 @@ const mounts = [
   { path: 'team/', type: 'kv', isVersioned: true },
   { path: 'old/', type: 'kv', isVersioned: false },
 ];
-const least: Capabilities = Object.fromEntries([
-  ...pathsToAsk(rights, mounts).map((path) => [path, ['deny']] as const),
-  ...rights.map(({ path, capabilities }) => [path, [...capabilities]] as const),
-]);
+const least: Record<string, readonly string[]> = {};
+for (const path of pathsToAsk(rights, mounts)) least[path] = ['deny'];
+for (const { path, capabilities } of rights) least[path] = capabilities;
 const judge = (change: Capabilities) => judgeCapabilities({ ...least, ...change }, { rights, mounts, fix: 'less' });
 const bad = (change: Capabilities) => judge(change).filter(({ status }) => status !== 'ok');
 

@@ -29,7 +29,7 @@ async function askRedis(config: Config, signal: AbortSignal): Promise<Outcome[]>
   return [ok('queue', `${redis.name} answers, ${safety}; keys begin with ${redis.prefix}`), ...found.map(outcomeOf)];
 }
 
-export function outcomeOf({ check, verdict, says, hint }: RedisFinding): Outcome {
+function outcomeOf({ check, verdict, says, hint }: RedisFinding): Outcome {
   const what = `queue, ${check}`;
   const fix = hint ?? 'set appendonly yes in redis.conf';
   switch (verdict) {

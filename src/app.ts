@@ -1,7 +1,6 @@
 /** The composition root: a config becomes clients, stores and keys. */
-import type { StorageClass } from '@aws-sdk/client-s3';
 import { destinationLock, followOf, noRetention, noSigner, readAuth, recipientPolicy } from './app-secrets.ts';
-import { openKmsClient, openS3Client } from './aws-clients.ts';
+import { openKmsClient, openS3Client, s3StoreOptions } from './aws-clients.ts';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
 import { Records } from './catalogue/records.ts';
@@ -68,7 +67,7 @@ export class App implements AsyncDisposable {
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
   async backupDeps(name: string, signal: AbortSignal): Promise<BackupDeps> {
     const cluster = clusterConfig(this.config, name);
-    const signer = await this.#signer(signal);
+    const signer = await this.signer(signal);
     if (signer === null) throw noSigner('a backup is signed');
     const destinations = await this.#destinations(cluster, signal);
     const breakGlass = await readRecipients(cluster.encryption.breakGlass, signal);
@@ -149,7 +148,7 @@ export class App implements AsyncDisposable {
   ): Promise<Records> {
     const cluster = clusterConfig(this.config, name);
     const stores = (await this.#destinations(cluster, signal)).map(({ store }) => store);
-    const signer = isReadOnly ? null : await this.#signer(signal);
+    const signer = isReadOnly ? null : await this.signer(signal);
     return new Records({ cluster: cluster.name, stores, trusted: await this.#trusted(signal), signer });
   }
 
@@ -180,7 +179,7 @@ export class App implements AsyncDisposable {
       records: await this.records(name, signal),
       destinations,
       takeLease: async (run, abort) => {
-        const [signer, { tombstones }] = await Promise.all([this.#signer(abort), import('./backup/fence.ts')]);
+        const [signer, { tombstones }] = await Promise.all([this.signer(abort), import('./backup/fence.ts')]);
         if (signer === null) throw noSigner('what a prune removes is put on record and signed');
         return await takeLease(
           {
@@ -241,6 +240,11 @@ export class App implements AsyncDisposable {
     );
   }
 
+  /** The cluster itself, with its own login. Opens no connection yet. */
+  async vault(cluster: ClusterConfig, signal: AbortSignal): Promise<VaultCluster> {
+    return await this.#vault(cluster, await readAuth(cluster.auth, signal), signal);
+  }
+
   get spool(): SpoolOptions {
     const { directory, maxBytes, reserveBytes } = this.config.spool;
     return { directory, maxBytes, reserveBytes };
@@ -298,16 +302,7 @@ export class App implements AsyncDisposable {
   async #store(name: string, options: DestinationConfig, signal: AbortSignal): Promise<Store> {
     if (options.type === 'directory') return this.#stack.use(new FileStore({ name, directory: options.path }));
     const store = new S3Store({
-      name,
-      client: await this.#client(openS3Client(options, signal)),
-      bucket: options.bucket,
-      prefix: options.prefix,
-      checksum: options.checksum,
-      conditionalWrites: options.conditionalWrites,
-      sse: options.sse,
-      // The config takes any class that S3-compatible stores may know; the SDK's list is Amazon's.
-      storageClass: options.storageClass as StorageClass | undefined,
-      tags: options.tags,
+      ...s3StoreOptions(name, options, await this.#client(openS3Client(options, signal))),
       onLeftover: (upload, e) =>
         this.log.warn({ store: name, key: upload.key, err: String(e) }, 'an unfinished upload could not be aborted'),
     });
@@ -328,7 +323,8 @@ export class App implements AsyncDisposable {
     return new KmsKey({ client: await this.#client(openKmsClient(key, signal)), keyId: key.keyId, region: key.region });
   }
 
-  async #signer(signal: AbortSignal): Promise<Signer | null> {
+  /** What signs manifests; null when the config has nothing to sign with, as on a machine that only restores. */
+  async signer(signal: AbortSignal): Promise<Signer | null> {
     const { key, kms } = this.config.signing;
     if (key !== undefined) return localSigner(await key.resolve(signal));
     return kms === undefined
@@ -344,7 +340,7 @@ export class App implements AsyncDisposable {
   /** Public keys whose signatures count: those of the config, or that of our own signer. */
   async #trusted(signal: AbortSignal): Promise<string[]> {
     const configured = await Promise.all(this.config.signing.trusted.map((ref) => ref.resolve(signal)));
-    const own = configured.length > 0 ? null : await this.#signer(signal);
+    const own = configured.length > 0 ? null : await this.signer(signal);
     return own === null ? configured : [await own.publicKeyPem(signal)];
   }
 

@@ -15,6 +15,7 @@ import { command } from './define.ts';
 import { backup } from './definitions/backup.ts';
 import { check } from './definitions/check.ts';
 import { configCheck, configSchema } from './definitions/config.ts';
+import { doctor } from './definitions/doctor.ts';
 import { inspect } from './definitions/inspect.ts';
 import { jobRun } from './definitions/job.ts';
 import { keysGenerate } from './definitions/keys.ts';
@@ -42,6 +43,7 @@ const routes = buildRouteMap({
     backup: command(backup, () => import('./commands/backup.ts')),
     restore: command(restore, () => import('./commands/restore.ts')),
     check: command(check, () => import('./commands/check.ts')),
+    doctor: command(doctor, () => import('./commands/doctor.ts')),
     serve: command(serve, () => import('./commands/serve.ts')),
     prune: command(prune, () => import('./commands/prune.ts')),
     inspect: command(inspect, () => import('./commands/inspect.ts')),

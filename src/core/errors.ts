@@ -59,6 +59,12 @@ export const CODES = {
     retryable: false,
     meaning: 'check: cannot be told; exit code of a monitoring plugin',
   },
+  E_DOCTOR: {
+    exit: 14,
+    http: 500,
+    retryable: false,
+    meaning: 'doctor: something would fail, and is said with its fix',
+  },
   E_DENIED: { exit: 14, http: 401, retryable: false, meaning: 'a request to strongroom serve without its token' },
 
   E_VAULT_UNREACHABLE: { exit: 20, http: 502, retryable: true, meaning: 'a node does not answer' },

@@ -17,6 +17,8 @@ export const OPERATIONS = {
   hold: { doing: 'looking for the legal hold of', action: 's3:GetObjectLegalHold' },
   'set-hold': { doing: 'changing the legal hold of', action: 's3:PutObjectLegalHold' },
   lock: { doing: 'looking for the object lock of', action: 's3:GetBucketObjectLockConfiguration' },
+  versioning: { doing: 'looking for the versioning of', action: 's3:GetBucketVersioning' },
+  lifecycle: { doing: 'looking for the lifecycle rules of', action: 's3:GetLifecycleConfiguration' },
 } as const;
 
 export type Operation = keyof typeof OPERATIONS;

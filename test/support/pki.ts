@@ -47,7 +47,7 @@ export async function createPki(directory: string): Promise<Pki> {
     '-out',
     'ca.pem',
     '-days',
-    '2',
+    '90',
     '-subj',
     '/CN=strongroom test authority',
     '-extensions',
@@ -60,7 +60,7 @@ export async function createPki(directory: string): Promise<Pki> {
     await writeFile(file(`${name}.ext`), `${LEAF_EXTENSIONS}subjectAltName=${names}\n`);
     await openssl('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
     const now = Date.now();
-    const [start, end] = expired ? [now - 3 * DAY_MS, now - DAY_MS] : [now - DAY_MS, now + DAY_MS];
+    const [start, end] = expired ? [now - 3 * DAY_MS, now - DAY_MS] : [now - DAY_MS, now + 60 * DAY_MS];
     await openssl(
       'ca',
       '-batch',

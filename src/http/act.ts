@@ -1,6 +1,7 @@
 /** What operators may ask for. Each act is in the log with the name of whoever asked, also when it was refused. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isError, StrongroomError } from '../core/errors.ts';
+import { signalOf } from './asked.ts';
 import type { Desk } from './desk.ts';
 import { fieldsOf } from './form.ts';
 import { checkOwnForm } from './guard.ts';
@@ -32,7 +33,7 @@ export function addActions(app: FastifyInstance, desk: Desk): void {
             hint: 'a worker takes only jobs that are scheduled: set schedule.backup or schedule.verify',
           });
         }
-        return await queue.ask(cluster, job, operator.name, request.signal);
+        return await queue.ask(cluster, job, operator.name, signalOf(request));
       },
     );
     return show(reply, askedPage(cluster, job, done), who, 202);
@@ -46,13 +47,13 @@ export function addActions(app: FastifyInstance, desk: Desk): void {
       const reason = why.trim().slice(0, MAX_WHY);
       if (reason === '') throw new StrongroomError('E_USAGE', 'a hold says why', { hint: 'fill in the reason' });
       const end = endOf(until, clock.now());
-      return await source.hold({ cluster, snapshot, who: operator.name, why: reason, until: end }, request.signal);
+      return await source.hold({ cluster, snapshot, who: operator.name, why: reason, until: end }, signalOf(request));
     });
     return show(reply, heldPage(cluster, snapshot, done), who, 201);
   });
 }
 
-/** Lets operators through, and writes down who wanted what and what became of it. Rejects with E_DENIED, and as `act` does. */
+/** Lets operators through, and writes down who wanted what and what became of it. Rejects with E_DENIED, E_FORBIDDEN, and as `act` does. */
 async function journaled<T>(
   desk: Desk,
   request: FastifyRequest,
@@ -64,10 +65,10 @@ async function journaled<T>(
   const entry = { ...what, who: who.name, role: who.role, via: who.via, from: request.ip };
   try {
     if (!desk.allowActions()) {
-      throw new StrongroomError('E_DENIED', 'this dashboard is read-only', { hint: 'set serve.allowActions: true' });
+      throw new StrongroomError('E_FORBIDDEN', 'this dashboard is read-only', { hint: 'set serve.allowActions: true' });
     }
     if (!mayAct(desk, who)) {
-      throw new StrongroomError('E_DENIED', 'only operators may do this', {
+      throw new StrongroomError('E_FORBIDDEN', 'only operators may do this', {
         hint: 'sign in with the operator token, or be in the operator group of the proxy',
       });
     }

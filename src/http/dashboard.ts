@@ -158,14 +158,12 @@ function makeDesk(options: DashboardOptions): Desk {
 
 function denied(entry: Entry): StrongroomError {
   if (entry === 'closed') {
-    return new StrongroomError('E_DENIED', 'the dashboard is off: other machines can connect to this address', {
+    return new StrongroomError('E_FORBIDDEN', 'the dashboard is off: other machines can connect to this address', {
       hint: 'set serve.auth in the config, or listen on 127.0.0.1',
     });
   }
   if (entry === 'local') {
-    return new StrongroomError(
-      'E_DENIED',
-      'without serve.auth the dashboard is shown under the address of this machine',
+    return new StrongroomError('E_FORBIDDEN', 'without serve.auth the dashboard is shown under the address of this machine',
       {
         hint: 'open it as http://127.0.0.1 or http://localhost, or set serve.auth in the config',
       },

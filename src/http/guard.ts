@@ -29,7 +29,7 @@ export function setSecurityHeaders(reply: FastifyReply): void {
 }
 
 /**
- * Throws E_DENIED for a form that was not sent by a page of ours. A token in the Authorization header is no form: no
+ * Throws E_FORBIDDEN for a form that was not sent by a page of ours. A token in the Authorization header is no form: no
  * browser adds it by itself. `csrf` is what the form carries; null = the form is that of the login, where nobody is known.
  */
 export function checkOwnForm(
@@ -43,12 +43,12 @@ export function checkOwnForm(
   const isOwn = from !== undefined && (origin === null ? hostOf(from) === request.headers.host : from === origin);
   const site = request.headers['sec-fetch-site'];
   if (!isOwn || (site !== undefined && site !== 'same-origin')) {
-    throw new StrongroomError('E_DENIED', 'the form was not sent by a page of this server', {
+    throw new StrongroomError('E_FORBIDDEN', 'the form was not sent by a page of this server', {
       hint: 'open the page anew and send it from there; behind a proxy set serve.auth.origin to what people open',
     });
   }
   if (visitor !== null && csrf !== visitor.csrf) {
-    throw new StrongroomError('E_DENIED', 'the form is too old, or of somebody else', {
+    throw new StrongroomError('E_FORBIDDEN', 'the form is too old, or of somebody else', {
       hint: 'open the page anew and send it from there',
     });
   }

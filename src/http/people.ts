@@ -4,6 +4,7 @@ import { BlockList, isIP } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import type { Secret } from '../core/secret.ts';
 import type { Clock } from '../core/units.ts';
+import { signalOf } from './asked.ts';
 import { newSessionId, type Seals } from './session.ts';
 import type { Role, Visitor } from './visitor.ts';
 
@@ -45,7 +46,7 @@ export async function identify(
   if (entry === 'local') return isAskedAsLocal(request) ? visitor(seals, 'this machine', 'viewer', 'local') : null;
   const bearer = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (bearer !== undefined) {
-    const role = await roleOf(bearer, entry, request.signal);
+    const role = await roleOf(bearer, entry, signalOf(request));
     return role === null ? null : visitor(seals, nameOf(request.headers['x-strongroom-user']), role, 'token');
   }
   return behindProxy(request, entry, seals) ?? (await inSession(request, entry, seals, clock));
@@ -89,7 +90,7 @@ async function inSession(request: FastifyRequest, doors: Doors, seals: Seals, cl
   const given = cookiesOf(request.headers.cookie).get(COOKIE);
   const session = given === undefined ? null : seals.open(given, clock.now());
   if (session === null) return null;
-  const token = await (session.role === 'operator' ? doors.operatorToken : doors.token)?.(request.signal);
+  const token = await (session.role === 'operator' ? doors.operatorToken : doors.token)?.(signalOf(request));
   if (token === undefined || seals.tagOf(token) !== session.tag) return null;
   return visitor(seals, session.name, session.role, 'session', session.id);
 }

@@ -15,7 +15,7 @@ export function nameError(e: FastifyError): { error: StrongroomError; isOurs: bo
   // What fastify itself refuses, such as a broken request, has a status of its own.
   const isRefused = !isError(e) && e.statusCode !== undefined && e.statusCode < 500;
   const error = isError(e) ? e : new StrongroomError(isRefused ? 'E_USAGE' : 'E_BUG', e.message, { cause: e });
-  return { error, isOurs: !isRefused && !['E_DENIED', 'E_NOT_FOUND', 'E_USAGE'].includes(error.code) };
+  return { error, isOurs: !isRefused && !['E_DENIED', 'E_FORBIDDEN', 'E_NOT_FOUND', 'E_USAGE'].includes(error.code) };
 }
 
 /** Sends it as problem JSON (RFC 9457). */

@@ -1,6 +1,7 @@
 /** A token becomes a session of the browser. */
 import type { FastifyInstance } from 'fastify';
 import { StrongroomError } from '../core/errors.ts';
+import { signalOf } from './asked.ts';
 import type { Desk } from './desk.ts';
 import { fieldsOf } from './form.ts';
 import { checkOwnForm } from './guard.ts';
@@ -33,14 +34,14 @@ export function addSignIn(app: FastifyInstance, desk: Desk): void {
     if (wrong.length >= MAX_WRONG)
       return show(reply, signInPage('Too many wrong tokens. Try again in a minute.'), null, 429);
     const { token = '', name = '' } = fieldsOf(request);
-    const role = await roleOf(token.trim(), open, request.signal);
+    const role = await roleOf(token.trim(), open, signalOf(request));
     if (role === null) {
       wrong.push(now);
       log.warn({ from: request.ip }, 'a sign-in with a wrong token was refused');
       return show(reply, signInPage('That is not a token of this server.'), null, 403);
     }
     log.info({ who: name, role, from: request.ip }, 'somebody signed in');
-    const cookie = await openSession({ name, role }, open, seals, clock, request.signal);
+    const cookie = await openSession({ name, role }, open, seals, clock, signalOf(request));
     return await reply.code(303).header('set-cookie', cookie).header('location', '/').send();
   });
   app.post('/logout', async (request, reply) => {

@@ -69,12 +69,12 @@ describe('a token', () => {
     await using site = await DashboardSite.open(AUTH);
     for (const path of ['/', '/runs', '/queues', '/clusters/prod', '/clusters/nothing', '/clusters/prod/retention']) {
       expect(await ask(site, path, HTML)).toMatchObject({ status: 303, headers: { location: '/login' } });
-      expect(await ask(site, path)).toMatchObject({ status: 403 });
+      expect(await ask(site, path)).toMatchObject({ status: 401 });
     }
     for (const path of ['/api/fleet', '/events']) {
       const answer = await ask(site, path, HTML);
       expect(answer.headers['content-type']).toContain('application/problem+json');
-      expect(answer.status).toBe(403);
+      expect(answer.status).toBe(401);
     }
   });
 
@@ -83,8 +83,8 @@ describe('a token', () => {
     const by = (token: string): Promise<Answer> => ask(site, '/', { authorization: `Bearer ${token}` });
     expect(await by(TOKENS.viewer)).toMatchObject({ status: 200 });
     expect(await by(TOKENS.operator)).toMatchObject({ status: 200 });
-    expect(await by(`${TOKENS.viewer}x`)).toMatchObject({ status: 403 });
-    expect(await by('')).toMatchObject({ status: 403 });
+    expect(await by(`${TOKENS.viewer}x`)).toMatchObject({ status: 401 });
+    expect(await by('')).toMatchObject({ status: 401 });
   });
 
   it('becomes a session in a cookie that no script reads and no other site sends', async () => {
@@ -126,7 +126,7 @@ describe('a session', () => {
     const forged = `${name}=${Buffer.from(json).toString('base64url')}.${mac}`;
     const longer = `${name}=${body}.${mac}.x`;
     for (const bad of [forged, longer, `${name}=${body}.`, `${name}=.`, `${name}=${body}.${mac.toLowerCase()}`]) {
-      expect(await ask(site, '/', { cookie: bad })).toMatchObject({ status: 403 });
+      expect(await ask(site, '/', { cookie: bad })).toMatchObject({ status: 401 });
     }
   });
 
@@ -134,7 +134,7 @@ describe('a session', () => {
     await using first = await DashboardSite.open(AUTH);
     await using second = await DashboardSite.open(AUTH);
     const cookie = await signIn(first, TOKENS.viewer);
-    expect(await ask(second, '/', { cookie })).toMatchObject({ status: 403 });
+    expect(await ask(second, '/', { cookie })).toMatchObject({ status: 401 });
   });
 });
 
@@ -144,13 +144,13 @@ describe('a trusted proxy', () => {
     expect((await ask(site, '/', { 'x-user': 'ada' })).body).toContain('ada <span class="zone">viewer');
     const both = { 'x-user': 'ada', 'x-groups': 'staff, ops' };
     expect((await ask(site, '/', both)).body).toContain('ada <span class="zone">operator');
-    expect(await ask(site, '/')).toMatchObject({ status: 403 });
-    expect(await ask(site, '/', { 'x-user': 'mallory, ada' })).toMatchObject({ status: 403 });
+    expect(await ask(site, '/')).toMatchObject({ status: 401 });
+    expect(await ask(site, '/', { 'x-user': 'mallory, ada' })).toMatchObject({ status: 401 });
   });
 
   it('is believed from its own address alone', async () => {
     await using site = await DashboardSite.open({ auth: { proxy: { ...PROXY, trusted: ['10.0.0.0/8'] } } });
-    expect(await ask(site, '/', { 'x-user': 'ada' })).toMatchObject({ status: 403 });
+    expect(await ask(site, '/', { 'x-user': 'ada' })).toMatchObject({ status: 401 });
   });
 });
 
@@ -240,9 +240,9 @@ describe('the pages', () => {
     const { newest, old } = await site.fill();
     const pages: [string, string[]][] = [
       ['/clusters/prod', ['b: <span class="badge critical">', 'no manifest here', 'proven 5h ago', 'node vault-1 is sealed', 'Europe/Berlin', '0 */6 * * *', 'made before a restore', 'held']],
-      [`/clusters/prod/snapshots/${old}`, ['the audit of the year', 'held'.slice(0, 4), 'raft', 'ECDSA_P256_SHA256']],
+      [`/clusters/prod/snapshots/${old}`, ['the audit of the year', 'raft', 'ECDSA_P256_SHA256']],
       [`/clusters/prod/snapshots/${newest}`, ['archive', 'Never held.']],
-      ['/clusters/prod/retention', ['after a failed run'.slice(0, 5), 'held by', 'daily 2027-03-10']],
+      ['/clusters/prod/retention', ['keep', 'held by', 'daily 2027-03-10']],
     ];
     for (const [path, words] of pages) {
       const { status, body } = await ask(site, path, HTML);

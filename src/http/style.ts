@@ -29,14 +29,14 @@ main { max-width: 78rem; margin: 0 auto; padding: 1rem 1.25rem 2rem; }
 footer { max-width: 78rem; margin: 0 auto; padding: .75rem 1.25rem 2rem; color: var(--soft); font-size: .875rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 1rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-.trail { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem .5rem; padding: 0; margin: 0; font-size: .9rem; }
+.trail { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem .5rem; padding: 0; margin: 0; font-size: .9rem; align-items: center; }
 .trail li { overflow-wrap: anywhere; }
 .trail li + li::before { content: "/"; color: var(--soft); margin-right: .5rem; }
 .zone { color: var(--soft); font-size: .9em; }
 time, .zone { white-space: nowrap; }
 .note { border-left: 4px solid var(--line); background: var(--panel); padding: .5rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; }
 .note.critical { border-color: var(--critical); }
-.badge { display: inline-flex; align-items: center; gap: .4em; font-weight: 600; white-space: nowrap; }
+.badge { display: inline-flex; align-items: center; vertical-align: top; gap: .4em; font-weight: 600; white-space: nowrap; }
 .badge svg { width: 1em; height: 1em; flex: none; fill: currentColor; }
 .badge .sign { fill: none; stroke: var(--back); stroke-width: 2; }
 .ok { color: var(--ok); } .warning { color: var(--warning); } .unknown { color: var(--unknown); } .critical { color: var(--critical); }
@@ -52,7 +52,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 td ul, dd ul { margin: 0; padding-left: 1.1rem; }
 .wrap { min-width: 14rem; overflow-wrap: anywhere; }
 code, .id { font: .92em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-td .id { white-space: nowrap; }
+td.id, th .id { white-space: nowrap; }
 dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: .3rem 1.25rem; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .bar { fill: var(--link); } .bar.unread { fill: none; stroke: var(--soft); stroke-dasharray: 2 2; } .bar.safety { fill: var(--unknown); }

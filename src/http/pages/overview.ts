@@ -51,7 +51,7 @@ function row({ watched: { status, limits }, verdict }: Judged, zone: string, now
 function oldestProof(destinations: WatchedStatus['status']['destinations'], now: Date): string {
   if (destinations.length === 0 || destinations.some(({ badCopies }) => badCopies === null)) return 'unknown';
   const times = destinations.map(({ lastProofAt }) => lastProofAt?.getTime() ?? null);
-  if (times.includes(null)) return 'never everywhere';
+  if (times.includes(null)) return 'not in every destination';
   return `${formatDuration(now.getTime() - Math.min(...times.filter((time) => time !== null)))} ago`;
 }
 

@@ -79,7 +79,7 @@ export function clusterTrail(cluster: string): NonNullable<Page['trail']> {
 /** A table that scrolls by itself where it is wider than the screen. `headings` are those of the columns. */
 export function table(caption: string, headings: readonly string[], rows: readonly Html[]): Html {
   const head = headings.map((heading) => html`<th scope="col">${heading}</th>`);
-  return html`<div class="scroll" role="region" tabindex="0" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+  return html`<div class="scroll" role="group" tabindex="0" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
 }
 
 /** A paragraph that stands out, such as for what could not be read. */

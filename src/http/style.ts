@@ -25,7 +25,7 @@ header { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; align-items: center
 header nav { display: flex; gap: 1rem; }
 header a, .trail a, button { min-height: 1.75rem; display: inline-flex; align-items: center; }
 .who { margin-left: auto; display: flex; gap: .75rem; align-items: center; overflow-wrap: anywhere; }
-main { max-width: 78rem; margin: 0 auto; padding: 1rem 1.25rem 2rem; }
+main { overflow-wrap: anywhere; max-width: 78rem; margin: 0 auto; padding: 1rem 1.25rem 2rem; }
 footer { max-width: 78rem; margin: 0 auto; padding: .75rem 1.25rem 2rem; color: var(--soft); font-size: .875rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 1rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
@@ -43,7 +43,7 @@ time, .zone { white-space: nowrap; }
 .note.critical { color: inherit; }
 .tally { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; padding: 0; list-style: none; margin: 0 0 1rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
-table { border-collapse: collapse; width: 100%; font-size: .925rem; }
+table { overflow-wrap: break-word; border-collapse: collapse; width: 100%; font-size: .925rem; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--soft); }
 th, td { text-align: left; vertical-align: top; padding: .45rem .75rem; border-top: 1px solid var(--line); }
 thead th { background: var(--panel); font-weight: 600; white-space: nowrap; }
@@ -67,6 +67,7 @@ input { padding: .4rem .5rem; border: 1px solid var(--soft); border-radius: 4px;
 button { padding: .35rem .9rem; border: 1px solid var(--link); border-radius: 4px; background: var(--link); color: var(--back); font-weight: 600; cursor: pointer; }
 button.quiet { background: none; color: var(--link); font-weight: 400; }
 .live { min-height: 1.5rem; }
+details { margin: .75rem 0; } summary { cursor: pointer; padding: .25rem 0; } details .scroll { margin: .5rem 0; }
 @media (max-width: 40rem) {
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }

@@ -16,7 +16,7 @@ export function retentionPage(cluster: string, previews: readonly RetentionPrevi
   };
 }
 
-function one(cluster: string, { rows, problem, unopened }: RetentionPreview, zone: string): Html {
+function one(cluster: string, { destination, rows, problem, unopened }: RetentionPreview, zone: string): Html {
   if (problem !== null) return note(`It cannot be said: ${problem.message}`);
   if (rows === null) return note('No retention is configured: everything is kept, and nothing is ever pruned.');
   if (rows.length === 0) return note('There is no snapshot.');
@@ -28,5 +28,5 @@ function one(cluster: string, { rows, problem, unopened }: RetentionPreview, zon
     ({ snapshot, at, action, reasons, deferUntil }) =>
       html`<tr><th scope="row"><a class="id" href="${url`/clusters/${cluster}/snapshots/${snapshot}`}">${snapshot}</a></th><td>${timeIn(zone, at)}</td><td><strong>${action}</strong></td><td class="wrap">${reasons.map((reason) => html`<div>${reason}</div>`)}</td><td>${deferUntil !== null && timeIn(zone, deferUntil)}</td></tr>`,
   );
-  return html`<p>${count('keep')} kept, ${count('remove')} to be removed, ${count('defer')} to be removed when their lock ends.</p>${guessed}${table('Decisions, newest snapshot first', ['Snapshot', 'Began', 'Decision', 'Why', 'Locked until'], shown)}`;
+  return html`<p>${count('keep')} kept, ${count('remove')} to be removed, ${count('defer')} to be removed when their lock ends.</p>${guessed}${table(`Decisions for ${destination}, newest snapshot first`, ['Snapshot', 'Began', 'Decision', 'Why', 'Locked until'], shown)}`;
 }

@@ -34,7 +34,7 @@ const ASSETS = {
 export async function addDashboard(
   app: FastifyInstance,
   options: DashboardOptions,
-): Promise<{ showProblem(error: StrongroomError, request: FastifyRequest, reply: FastifyReply): Promise<void> }> {
+): Promise<{ showProblem: (error: StrongroomError, request: FastifyRequest, reply: FastifyReply) => Promise<void> }> {
   const { source, queue, clock } = options;
   const desk = makeDesk(options);
   const { visitor, cluster, show } = desk;
@@ -163,7 +163,9 @@ function denied(entry: Entry): StrongroomError {
     });
   }
   if (entry === 'local') {
-    return new StrongroomError('E_FORBIDDEN', 'without serve.auth the dashboard is shown under the address of this machine',
+    return new StrongroomError(
+      'E_FORBIDDEN',
+      'without serve.auth the dashboard is shown under the address of this machine',
       {
         hint: 'open it as http://127.0.0.1 or http://localhost, or set serve.auth in the config',
       },

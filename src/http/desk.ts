@@ -14,9 +14,9 @@ export type DashboardOptions = {
   /** null = there is none in the config */
   queue: DashboardQueue | null;
   /** as the config of this moment says */
-  entry(): Entry;
+  entry: () => Entry;
   /** may operators act at all, by the config of this moment */
-  allowActions(): boolean;
+  allowActions: () => boolean;
   clock: Clock;
   log: Log;
 };
@@ -24,7 +24,7 @@ export type DashboardOptions = {
 export type Desk = DashboardOptions & {
   seals: Seals;
   /** the visitor; throws E_DENIED when there is none */
-  visitor(request: FastifyRequest): Promise<Visitor>;
-  cluster(request: FastifyRequest): WatchedStatus;
-  show(reply: FastifyReply, page: Page, visitor: Visitor | null, status?: number): FastifyReply;
+  visitor: (request: FastifyRequest) => Promise<Visitor>;
+  cluster: (request: FastifyRequest) => WatchedStatus;
+  show: (reply: FastifyReply, page: Page, visitor: Visitor | null, status?: number) => FastifyReply;
 };

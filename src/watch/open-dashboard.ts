@@ -13,8 +13,8 @@ import { QueueDoor } from './queue-door.ts';
 
 export type OpenDashboardOptions = {
   /** the config of this moment */
-  config(): Config;
-  fleet(): readonly WatchedStatus[];
+  config: () => Config;
+  fleet: () => readonly WatchedStatus[];
   listen: Listen;
   clock: Clock;
   log: Log;

@@ -15,7 +15,7 @@ import { statusReader, targetsOf } from './targets.ts';
 export type ServeOptions = {
   config: Config;
   /** reads the config file again, when it has changed */
-  load(): Promise<Config>;
+  load: () => Promise<Config>;
   /** in the place of serve.listen */
   listen: Listen;
   clock: Clock;

@@ -52,7 +52,11 @@ describe('a backup that is asked for on the page', () => {
     await using served = await serveScene(scene);
     const page = async (path: string): Promise<string> => await (await fetch(served.url + path, { headers })).text();
 
-    const asked = await fetch(`${served.url}/clusters/prod/ask`, { method: 'POST', headers, body: new URLSearchParams({ job: 'backup' }) });
+    const asked = await fetch(`${served.url}/clusters/prod/ask`, {
+      method: 'POST',
+      headers,
+      body: new URLSearchParams({ job: 'backup' }),
+    });
     expect(asked.status).toBe(202);
     expect(await asked.text()).toContain('It is not done yet');
     const keys = (await scene.redis.command('keys', 'strongroom:backup:*')) as string[];
@@ -71,7 +75,9 @@ describe('a backup that is asked for on the page', () => {
     })().catch(() => undefined);
     const worker = scene.worker();
     await worker.says('run ended');
-    await until('the stream tells of the end', async () => (events.join('').includes('"kind":"ended"') ? true : undefined));
+    await until('the stream tells of the end', async () =>
+      events.join('').includes('"kind":"ended"') ? true : undefined,
+    );
     expect(events.join('')).toContain('"kind":"progress"');
     expect(events.join('')).toContain('"cluster":"prod","job":"backup"');
 
@@ -95,7 +101,11 @@ describe('a backup that is asked for on the page', () => {
       return text.includes('Jobs by queue and state') ? true : undefined;
     });
     await scene.redis.stop();
-    const asked = await fetch(`${served.url}/clusters/prod/ask`, { method: 'POST', headers, body: new URLSearchParams({ job: 'backup' }) });
+    const asked = await fetch(`${served.url}/clusters/prod/ask`, {
+      method: 'POST',
+      headers,
+      body: new URLSearchParams({ job: 'backup' }),
+    });
     expect(asked.status).toBe(502);
     const queues = await fetch(`${served.url}/queues`, { headers });
     expect(queues.status).toBe(200);

@@ -27,7 +27,10 @@ describe.skipIf(path === null)('the dashboard in Chromium', () => {
   beforeAll(async () => {
     axe = await readFile(AXE, 'utf8');
     browser = await startChromium(path ?? '');
-    site = await DashboardSite.open({ auth: { token: 'file:viewer', operatorToken: 'file:operator' }, allowActions: true });
+    site = await DashboardSite.open({
+      auth: { token: 'file:viewer', operatorToken: 'file:operator' },
+      allowActions: true,
+    });
     ({ newest, old } = await site.fill());
     await site.seen((page) => page.includes('did not keep the promise'), { authorization: `Bearer ${TOKENS.viewer}` });
   });
@@ -67,7 +70,13 @@ describe.skipIf(path === null)('the dashboard in Chromium', () => {
         await page.screenshot({ path: `${SHOTS}${name}-${colorScheme}-${width}.png`, fullPage: true });
         await page.evaluate(axe);
         const found = await page.evaluate(async () => {
-          const run = (globalThis as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }> } }).axe;
+          const run = (
+            globalThis as unknown as {
+              axe: {
+                run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }>;
+              };
+            }
+          ).axe;
           const { violations } = await run.run();
           return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''} ${nodes[0]?.failureSummary ?? ''}`);
         });

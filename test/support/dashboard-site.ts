@@ -30,11 +30,17 @@ export class DashboardSite implements AsyncDisposable {
   }
 
   /** Serves until it is disposed. `change` is put over `serve` of the config; `document` over all of it. */
-  static async open(change: Record<string, unknown> = {}, document: Record<string, unknown> = {}): Promise<DashboardSite> {
+  static async open(
+    change: Record<string, unknown> = {},
+    document: Record<string, unknown> = {},
+  ): Promise<DashboardSite> {
     const scene = await Scene.create();
     const config = await writeConfig(scene, change, document);
     const lines: Record<string, unknown>[] = [];
-    const log = pino({ level: 'info' }, { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) });
+    const log = pino(
+      { level: 'info' },
+      { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
+    );
     const stop = new AbortController();
     const listening = Promise.withResolvers<string>();
     const load = (): Promise<Config> => loadConfig(config, { env: {} });
@@ -130,7 +136,9 @@ async function writeConfig(
   const config = {
     version: 1,
     spool: { directory: join(scene.root, 'spool') },
-    destinations: Object.fromEntries(['a', 'b'].map((name) => [name, { type: 'directory', path: join(scene.root, name) }])),
+    destinations: Object.fromEntries(
+      ['a', 'b'].map((name) => [name, { type: 'directory', path: join(scene.root, name) }]),
+    ),
     encryption: { minKmsWraps: 0, declineKms: 'there is no KMS in this trial', breakGlass: [recipient] },
     signing: { key: 'file:signing.pem' },
     clusters: { prod: cluster, staging: { ...cluster, schedule: { backup: { cron: '@daily' } } } },

@@ -119,7 +119,9 @@ function snapshotRow(
     ...(refused === null ? [] : [`refused: ${refused.message}`]),
     ...(facts?.purpose === 'safety' ? ['made before a restore'] : []),
     ...(isHeld ? ['held'] : []),
-    ...(facts !== null && facts.warnings > 0 ? [facts.warnings === 1 ? '1 warning' : `${facts.warnings} warnings`] : []),
+    ...(facts !== null && facts.warnings > 0
+      ? [facts.warnings === 1 ? '1 warning' : `${facts.warnings} warnings`]
+      : []),
   ];
   return html`<tr>
 <th scope="row"><a class="id" href="${url`/clusters/${cluster}/snapshots/${snapshot}`}">${snapshot}</a></th>

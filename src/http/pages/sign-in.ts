@@ -20,7 +20,12 @@ export function signInPage(problem: string | null): Page {
 /** What a browser is shown in the place of a page. */
 export function problemPage({ code, message, hint }: Pick<StrongroomError, 'code' | 'message' | 'hint'>): Page {
   return {
-    title: code === 'E_NOT_FOUND' ? 'Not there' : code === 'E_DENIED' || code === 'E_FORBIDDEN' ? 'Not allowed' : 'That did not work',
+    title:
+      code === 'E_NOT_FOUND'
+        ? 'Not there'
+        : code === 'E_DENIED' || code === 'E_FORBIDDEN'
+          ? 'Not allowed'
+          : 'That did not work',
     body: html`<p>${message}</p>${hint !== undefined && note(hint)}<p><code>${code}</code></p>`,
   };
 }

@@ -96,7 +96,9 @@ describe('a token', () => {
     const [cookie = ''] = right.headers['set-cookie'] ?? [];
     expect(cookie).toMatch(/; HttpOnly; SameSite=Strict$/);
     expect(cookie).not.toContain(TOKENS.viewer);
-    expect((await ask(site, '/', { cookie: cookie.split(';')[0] ?? '' })).body).toContain('ada <span class="zone">viewer');
+    expect((await ask(site, '/', { cookie: cookie.split(';')[0] ?? '' })).body).toContain(
+      'ada <span class="zone">viewer',
+    );
   });
 
   it('may not be guessed without end', async () => {
@@ -166,13 +168,20 @@ describe('an act', () => {
     expect(await ask(site, path, { ...HTML, cookie, origin: site.url }, form)).toMatchObject({ status: 403 });
     const bearer = { authorization: `Bearer ${TOKENS.viewer}` };
     expect(await ask(site, path, bearer, form)).toMatchObject({ status: 403 });
-    expect(site.log).toContainEqual(expect.objectContaining({ msg: 'an act was refused or failed', who: 'ada', act: 'hold' }));
+    expect(site.log).toContainEqual(
+      expect.objectContaining({ msg: 'an act was refused or failed', who: 'ada', act: 'hold' }),
+    );
   });
 
   it('is not for anybody unless the config allows it', async () => {
     await using site = await DashboardSite.open(AUTH);
     const { newest } = await site.fill();
-    const answer = await ask(site, `/clusters/prod/snapshots/${newest}/hold`, { authorization: `Bearer ${TOKENS.operator}` }, { why: 'x' });
+    const answer = await ask(
+      site,
+      `/clusters/prod/snapshots/${newest}/hold`,
+      { authorization: `Bearer ${TOKENS.operator}` },
+      { why: 'x' },
+    );
     expect(answer).toMatchObject({ status: 403 });
   });
 
@@ -188,19 +197,39 @@ describe('an act', () => {
       (await site.scene.records.holds(never)).names.filter(({ snapshot }) => snapshot === newest).length;
 
     const refused: [Record<string, string>, Record<string, string>][] = [
-      [{ ...own, origin: 'https://evil.example' }, { csrf, why: 'x' }],
-      [{ ...HTML, cookie }, { csrf, why: 'x' }],
-      [{ ...own, origin: 'null' }, { csrf, why: 'x' }],
-      [{ ...own, 'sec-fetch-site': 'cross-site' }, { csrf, why: 'x' }],
+      [
+        { ...own, origin: 'https://evil.example' },
+        { csrf, why: 'x' },
+      ],
+      [
+        { ...HTML, cookie },
+        { csrf, why: 'x' },
+      ],
+      [
+        { ...own, origin: 'null' },
+        { csrf, why: 'x' },
+      ],
+      [
+        { ...own, 'sec-fetch-site': 'cross-site' },
+        { csrf, why: 'x' },
+      ],
       [own, { why: 'x' }],
       [own, { csrf: `${csrf}x`, why: 'x' }],
-      [own, { csrf: csrfOf(await ask(site, path, { ...HTML, cookie: await signIn(site, TOKENS.operator, 'eve') })), why: 'x' }],
+      [
+        own,
+        {
+          csrf: csrfOf(await ask(site, path, { ...HTML, cookie: await signIn(site, TOKENS.operator, 'eve') })),
+          why: 'x',
+        },
+      ],
     ];
     for (const [headers, form] of refused) {
       expect(await ask(site, `${path}/hold`, headers, form)).toMatchObject({ status: 403 });
     }
     expect(await ask(site, `${path}/hold`, own, { csrf, why: ' ' })).toMatchObject({ status: 400 });
-    expect(await ask(site, `${path}/hold`, own, { csrf, why: 'x', until: '2001-01-01' })).toMatchObject({ status: 400 });
+    expect(await ask(site, `${path}/hold`, own, { csrf, why: 'x', until: '2001-01-01' })).toMatchObject({
+      status: 400,
+    });
     expect(await count()).toBe(0);
 
     const held = await ask(site, `${path}/hold`, own, { csrf, why: 'the audit', until: '2027-12-31' });
@@ -210,9 +239,16 @@ describe('an act', () => {
       const records = site.scene.records.only(destination);
       const name = (await records.holds(never)).names.find(({ snapshot }) => snapshot === newest);
       if (name === undefined) throw new Error(`no hold in ${destination}`);
-      expect(await records.readHold(name, never)).toMatchObject({ who: 'grace', why: 'the audit', act: 'hold', until: '2027-12-31T23:59:59.000Z' });
+      expect(await records.readHold(name, never)).toMatchObject({
+        who: 'grace',
+        why: 'the audit',
+        act: 'hold',
+        until: '2027-12-31T23:59:59.000Z',
+      });
     }
-    expect(site.log).toContainEqual(expect.objectContaining({ msg: 'an operator acted', who: 'grace', act: 'hold', snapshot: newest }));
+    expect(site.log).toContainEqual(
+      expect.objectContaining({ msg: 'an operator acted', who: 'grace', act: 'hold', snapshot: newest }),
+    );
   });
 
   it('that reached one destination only says so', async () => {
@@ -228,7 +264,12 @@ describe('an act', () => {
 
   it('of a run needs a queue', async () => {
     await using site = await DashboardSite.open(ACTING);
-    const answer = await ask(site, '/clusters/prod/ask', { authorization: `Bearer ${TOKENS.operator}` }, { job: 'backup' });
+    const answer = await ask(
+      site,
+      '/clusters/prod/ask',
+      { authorization: `Bearer ${TOKENS.operator}` },
+      { job: 'backup' },
+    );
     expect(answer).toMatchObject({ status: 412 });
     expect(answer.body).toContain('there is none');
   });
@@ -239,7 +280,19 @@ describe('the pages', () => {
     await using site = await DashboardSite.open();
     const { newest, old } = await site.fill();
     const pages: [string, string[]][] = [
-      ['/clusters/prod', ['b: <span class="badge critical">', 'no manifest here', 'proven 5h ago', 'node vault-1 is sealed', 'Europe/Berlin', '0 */6 * * *', 'made before a restore', 'held']],
+      [
+        '/clusters/prod',
+        [
+          'b: <span class="badge critical">',
+          'no manifest here',
+          'proven 5h ago',
+          'node vault-1 is sealed',
+          'Europe/Berlin',
+          '0 */6 * * *',
+          'made before a restore',
+          'held',
+        ],
+      ],
       [`/clusters/prod/snapshots/${old}`, ['the audit of the year', 'raft', 'ECDSA_P256_SHA256']],
       [`/clusters/prod/snapshots/${newest}`, ['archive', 'Never held.']],
       ['/clusters/prod/retention', ['keep', 'held by', 'daily 2027-03-10']],
@@ -260,7 +313,12 @@ describe('the pages', () => {
     const page = await ask(site, '/clusters/nothing', HTML);
     expect(page).toMatchObject({ status: 404 });
     expect(page.headers['content-type']).toContain('text/html');
-    for (const path of ['/clusters/prod/snapshots/nothing', '/clusters/prod/snapshots/01JQ0000000000000000000000', '/nothing', '/events']) {
+    for (const path of [
+      '/clusters/prod/snapshots/nothing',
+      '/clusters/prod/snapshots/01JQ0000000000000000000000',
+      '/nothing',
+      '/events',
+    ]) {
       const program = await ask(site, path);
       expect(program).toMatchObject({ status: 404 });
       expect(JSON.parse(program.body)).toMatchObject({ status: 404, code: 'E_NOT_FOUND' });
@@ -273,7 +331,11 @@ describe('the pages', () => {
       const { headers } = await ask(site, path, HTML);
       expect(headers['content-security-policy']).toContain("default-src 'none'");
       expect(headers['content-security-policy']).not.toContain('unsafe');
-      expect(headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'cache-control': 'no-store' });
+      expect(headers).toMatchObject({
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'DENY',
+        'cache-control': 'no-store',
+      });
     }
   });
 

@@ -41,7 +41,9 @@ describe('html', () => {
 
 describe('url', () => {
   it('makes one piece of each value', () => {
-    expect(url`/clusters/${'a/../b?c#d"'}/x?y=${'&z'}`).toEqual(new LocalUrl('/clusters/a%2F..%2Fb%3Fc%23d%22/x?y=%26z'));
+    expect(url`/clusters/${'a/../b?c#d"'}/x?y=${'&z'}`).toEqual(
+      new LocalUrl('/clusters/a%2F..%2Fb%3Fc%23d%22/x?y=%26z'),
+    );
     expect(html`<a href="${url`/a/${'b'}`}">x</a>`.toString()).toBe('<a href="/a/b">x</a>');
   });
 

@@ -85,7 +85,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 // Characters that no page shows, and some that turn the text around them: a name must not look like another one.
-const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g;
+const UNSEEN = /(?![\t\n\r])[\p{Cc}\p{Bidi_Control}]/gu;
 
 function escape(text: string): string {
   return text.replace(UNSEEN, '\ufffd').replace(/[&<>"'`]/g, (character) => ESCAPES[character] ?? '');

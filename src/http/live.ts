@@ -51,6 +51,6 @@ export class LiveStreams implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const stream of [...this.#open]) stream.abort();
+    for (const stream of this.#open) stream.abort();
   }
 }

@@ -5,7 +5,7 @@ import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
 import type { Visitor } from './visitor.ts';
 
 /** May `who` act: the config allows it, and they are an operator. */
-export function mayAct({ allowActions }: { allowActions(): boolean }, who: Visitor): boolean {
+export function mayAct({ allowActions }: { allowActions: () => boolean }, who: Visitor): boolean {
   return allowActions() && who.role === 'operator';
 }
 

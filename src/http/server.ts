@@ -54,7 +54,7 @@ export async function openHttp(options: HttpOptions): Promise<HttpServer> {
 }
 
 /** The server without a port. The caller closes it. */
-export async function buildHttp(options: Omit<HttpOptions, 'listen'>): Promise<FastifyInstance> {
+async function buildHttp(options: Omit<HttpOptions, 'listen'>): Promise<FastifyInstance> {
   const app = fastify({ logger: false, requestTimeout: REQUEST_MS, forceCloseConnections: 'idle' });
   app.get('/healthz', async (_request, reply) => await reply.type('text/plain').send('alive\n'));
   app.get('/readyz', async (request, reply) => {

@@ -1,14 +1,12 @@
 /** The pages in a real Chromium: as people see them, with a keyboard, on a phone, in the dark, without JavaScript. */
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chromiumPath, startChromium } from '../support/chromium.ts';
 import { DashboardSite, TOKENS } from '../support/dashboard-site.ts';
 
 const SHOTS = fileURLToPath(new URL('../../.cache/screenshots/', import.meta.url));
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const path = chromiumPath();
 if (path === null) process.stderr.write('no Chromium on this machine: the dashboard is not tested in a browser\n');
 
@@ -22,10 +20,8 @@ describe.skipIf(path === null)('the dashboard in Chromium', () => {
   let site: DashboardSite;
   let newest = '';
   let old = '';
-  let axe = '';
 
   beforeAll(async () => {
-    axe = await readFile(AXE, 'utf8');
     browser = await startChromium(path ?? '');
     site = await DashboardSite.open({
       auth: { token: 'file:viewer', operatorToken: 'file:operator' },
@@ -68,7 +64,7 @@ describe.skipIf(path === null)('the dashboard in Chromium', () => {
       const { page, troubles } = await open({ colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
       const shot = async (name: string): Promise<void> => {
         await page.screenshot({ path: `${SHOTS}${name}-${colorScheme}-${width}.png`, fullPage: true });
-        await page.evaluate(axe);
+        await page.evaluate(axe.source);
         const found = await page.evaluate(async () => {
           const run = (
             globalThis as unknown as {

@@ -13,7 +13,7 @@ import { until } from './until.ts';
 export const TOKENS = { viewer: 'viewer-token-of-the-test', operator: 'operator-token-of-the-test' } as const;
 /** Would run in a page that does not escape it. */
 export const HOSTILE = `"><img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
-export const NOW = at(12);
+const NOW = at(12);
 const never = new AbortController().signal;
 
 export class DashboardSite implements AsyncDisposable {

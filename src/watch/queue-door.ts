@@ -76,8 +76,12 @@ export class QueueDoor implements DashboardQueue, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new StrongroomError('E_INTERRUPTED', 'the server is being stopped'));
     this.#listeners.clear();
-    await this.#opened?.asker.stop(0);
-    await this.#opened?.view[Symbol.asyncDispose]();
+    // With Redis away a queue waits for it before it closes; the server must stop all the same.
+    const closed = Promise.allSettled([this.#opened?.asker.stop(0), this.#opened?.view[Symbol.asyncDispose]()]);
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, PATIENCE_MS);
+    await Promise.race([closed, late.promise]);
+    clearTimeout(timer);
     await this.#producer[Symbol.asyncDispose]();
     await this.#waiting[Symbol.asyncDispose]();
   }

@@ -92,24 +92,4 @@ describe('a backup that is asked for on the page', () => {
     await reading;
     await worker.end();
   });
-
-  it('is refused, and the page says so, while Redis is away', async () => {
-    await using scene = await WorkerScene.open({ backup: { cron: '0 0 1 1 *' } });
-    await using served = await serveScene(scene);
-    await until('the queue is seen', async () => {
-      const text = await (await fetch(`${served.url}/queues`, { headers })).text();
-      return text.includes('Jobs by queue and state') ? true : undefined;
-    });
-    await scene.redis.stop();
-    const asked = await fetch(`${served.url}/clusters/prod/ask`, {
-      method: 'POST',
-      headers,
-      body: new URLSearchParams({ job: 'backup' }),
-    });
-    expect(asked.status).toBe(502);
-    const queues = await fetch(`${served.url}/queues`, { headers });
-    expect(queues.status).toBe(200);
-    expect(await queues.text()).toContain('The queues cannot be read');
-    expect((await fetch(served.url, { headers })).status).toBe(200);
-  });
 });

@@ -64,6 +64,8 @@ class Reference {
       if (isSecret && ((await file.stat()).mode & 0o004) !== 0) {
         origin.warn(`${this.#where}: ${path} is readable by every user of this machine; chmod o-r ${path}`);
       }
+      // A stream that is made on a signal that is over throws its error at nobody, which ends the process.
+      signal.throwIfAborted();
       const chunks: Buffer[] = [];
       for await (const chunk of file.createReadStream({ end: LIMIT, autoClose: false, signal })) {
         chunks.push(chunk as Buffer);

@@ -66,6 +66,7 @@ export const CODES = {
     meaning: 'doctor: something would fail, and is said with its fix',
   },
   E_DENIED: { exit: 14, http: 401, retryable: false, meaning: 'a request to strongroom serve without its token' },
+  E_FORBIDDEN: { exit: 14, http: 403, retryable: false, meaning: 'a page or form that is not for whoever asks' },
 
   E_VAULT_UNREACHABLE: { exit: 20, http: 502, retryable: true, meaning: 'a node does not answer' },
   E_VAULT_TLS: { exit: 20, http: 502, retryable: false, meaning: 'the TLS handshake with a node fails' },

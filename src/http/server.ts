@@ -1,12 +1,19 @@
-/** The web server: /metrics for Prometheus, /healthz for whoever restarts the process, /readyz for whoever wants backups. */
-import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { CODES, isError, StrongroomError } from '../core/errors.ts';
+/**
+ * The web server: /metrics for Prometheus, /healthz for whoever restarts the process, /readyz for whoever wants backups,
+ * and pages for people.
+ */
+import { type FastifyError, type FastifyInstance, fastify } from 'fastify';
+import { StrongroomError } from '../core/errors.ts';
 import type { Listen } from '../core/listen.ts';
 import type { Log } from '../core/log.ts';
 import type { Clock } from '../core/units.ts';
 import { collectSamples, type MetricSource, renderSamples } from '../observe/exposition.ts';
 import type { WatchedStatus } from '../observe/watch.ts';
 import { mayRead, type TokenSource } from './access.ts';
+import { addDashboard } from './dashboard.ts';
+import type { DashboardOptions } from './desk.ts';
+import { acceptForms } from './form.ts';
+import { nameError, sendProblem, wantsPage } from './problem.ts';
 import { readiness } from './readiness.ts';
 
 export type HttpOptions = {
@@ -15,6 +22,7 @@ export type HttpOptions = {
   sources: readonly MetricSource[];
   /** what is known of every cluster now */
   watched(): readonly WatchedStatus[];
+  dashboard: Omit<DashboardOptions, 'clock' | 'log'>;
   clock: Clock;
   log: Log;
 };
@@ -24,13 +32,29 @@ export type HttpServer = AsyncDisposable & {
   url: string;
 };
 
-/** A request that is not complete by then is ended, in milliseconds: there is none that has a body. */
+/** A request that is not complete by then is ended, in milliseconds: those that have a body are short forms. */
 const REQUEST_MS = 10_000;
 /** Answers under way have so long when the server stops, in milliseconds. */
 const LAST_ANSWERS_MS = 5_000;
 
 /** Listens; the caller disposes it. Rejects with E_PRECONDITION when the address cannot be listened on. */
 export async function openHttp(options: HttpOptions): Promise<HttpServer> {
+  const app = await buildHttp(options);
+  try {
+    const url = await app.listen(options.listen);
+    return { url, [Symbol.asyncDispose]: () => close(app) };
+  } catch (e) {
+    await app.close();
+    const { host, port } = options.listen;
+    throw new StrongroomError('E_PRECONDITION', `${host}:${port} cannot be listened on`, {
+      hint: 'another process may have the port; set serve.listen, or --listen',
+      cause: e,
+    });
+  }
+}
+
+/** The server without a port. The caller closes it. */
+async function buildHttp(options: Omit<HttpOptions, 'listen'>): Promise<FastifyInstance> {
   const app = fastify({ logger: false, requestTimeout: REQUEST_MS, forceCloseConnections: 'idle' });
   app.get('/healthz', async (_request, reply) => await reply.type('text/plain').send('alive\n'));
   app.get('/readyz', async (request, reply) => {
@@ -52,36 +76,19 @@ export async function openHttp(options: HttpOptions): Promise<HttpServer> {
   app.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
   });
-  app.setNotFoundHandler(async (_request, reply) => {
-    const known = '/metrics, /healthz and /readyz';
-    await problem(reply, new StrongroomError('E_NOT_FOUND', 'there is no such page', { hint: `there is ${known}` }));
+  acceptForms(app);
+  const { showProblem } = await addDashboard(app, { ...options.dashboard, clock: options.clock, log: options.log });
+  app.setNotFoundHandler(async (request, reply) => {
+    const hint = 'there is /metrics, /healthz and /readyz, and the pages begin at /';
+    const error = new StrongroomError('E_NOT_FOUND', 'there is no such page', { hint });
+    await (wantsPage(request) ? showProblem(error, request, reply) : sendProblem(reply, error));
   });
-  app.setErrorHandler(async (e: FastifyError, request: FastifyRequest, reply) => {
-    // What fastify itself refuses, such as a broken request, has a status of its own.
-    const isRefused = !isError(e) && e.statusCode !== undefined && e.statusCode < 500;
-    const error = isError(e) ? e : new StrongroomError(isRefused ? 'E_USAGE' : 'E_BUG', e.message, { cause: e });
-    const isOurs = !isRefused && error.code !== 'E_DENIED';
+  app.setErrorHandler(async (e: FastifyError, request, reply) => {
+    const { error, isOurs } = nameError(e);
     if (isOurs) options.log.error({ url: request.url, err: error.toJSON() }, 'a request failed');
-    await problem(reply, error);
+    await (wantsPage(request) ? showProblem(error, request, reply) : sendProblem(reply, error));
   });
-  try {
-    const url = await app.listen(options.listen);
-    return { url, [Symbol.asyncDispose]: () => close(app) };
-  } catch (e) {
-    await app.close();
-    const { host, port } = options.listen;
-    throw new StrongroomError('E_PRECONDITION', `${host}:${port} cannot be listened on`, {
-      hint: 'another process may have the port; set serve.listen, or --listen',
-      cause: e,
-    });
-  }
-}
-
-async function problem(reply: FastifyReply, error: StrongroomError): Promise<void> {
-  const status = CODES[error.code].http;
-  const { code, message, hint } = error;
-  const document = { status, title: message, code, ...(hint === undefined ? {} : { hint }) };
-  await reply.code(status).type('application/problem+json').send(document);
+  return app;
 }
 
 async function close(app: FastifyInstance): Promise<void> {

@@ -5,6 +5,7 @@
 import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError, Worker } from 'bullmq';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
+import type { OnProgress } from '../core/progress.ts';
 import type { Clock } from '../core/units.ts';
 import type { JobName } from '../run/job.ts';
 import { dueAtOrBefore, nextStart } from '../schedule/schedule.ts';
@@ -26,7 +27,7 @@ export type WorkerDeps = {
   /** runs at the same time, by queue */
   concurrency: Readonly<Record<QueueName, number>>;
   /** does the work; rejects with a StrongroomError, whose `retryable` decides whether it is tried again */
-  perform(work: Work, signal: AbortSignal): Promise<JobReturn>;
+  perform(work: Work, signal: AbortSignal, onProgress: OnProgress): Promise<JobReturn>;
   /** told of everything that a person or a metric might want to know */
   onEvent(event: WorkerEvent): void;
   clock: Clock;
@@ -44,6 +45,8 @@ export type WorkerEvent =
 /** A worker that says nothing for so long is taken for dead, and its job is given to another, in milliseconds. */
 const LOCK_MS = 30_000;
 const LOOK_FOR_STALLED_MS = 10_000;
+/** Between two reports of one stage, in milliseconds: an upload reports each part. */
+const REPORT_MS = 1_000;
 
 /** The owner closes it by {@link stop}. Nothing runs before {@link setSchedules} and {@link start}. */
 export class QueueWorker {
@@ -192,7 +195,7 @@ export class QueueWorker {
     const work = this.#workOf(queued);
     this.#deps.onEvent({ kind: 'started', work });
     try {
-      const result = await this.#deps.perform(work, signal);
+      const result = await this.#deps.perform(work, signal, this.#reporter(queued));
       this.#deps.onEvent({ kind: 'ended', work, result });
       return result;
     } catch (error) {
@@ -204,6 +207,17 @@ export class QueueWorker {
       if (!mayHelp) throw Object.assign(new UnrecoverableError(message), { cause: error });
       throw new Error(message, { cause: error });
     }
+  }
+
+  /** Tells Redis how far a run is, for whoever watches; a report that is lost is no reason to stop. */
+  #reporter(queued: QueuedJob<JobData, JobReturn>): OnProgress {
+    let last = { stage: '', at: 0 };
+    return (event) => {
+      const at = performance.now();
+      if (event.stage === last.stage && at - last.at < REPORT_MS) return;
+      last = { stage: event.stage, at };
+      queued.updateProgress(event).catch((error: unknown) => this.#deps.onEvent({ kind: 'queue-error', error }));
+    };
   }
 
   #workOf({ name, data, opts }: QueuedJob<JobData, JobReturn>): Work {

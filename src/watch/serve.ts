@@ -10,6 +10,7 @@ import type { MetricSource } from '../observe/exposition.ts';
 import { processSamples } from '../observe/process-metrics.ts';
 import { Watch } from '../observe/watch.ts';
 import { watchConfig } from '../worker/config-watch.ts';
+import { openDashboard } from './open-dashboard.ts';
 import { statusReader, targetsOf } from './targets.ts';
 
 export type ServeOptions = {
@@ -28,7 +29,7 @@ export type ServeOptions = {
 
 /**
  * Serves until `signal` aborts; then it resolves, when the answers under way are sent. A change of the config file is in
- * force at once, but for serve.listen and serve.refreshEvery. Rejects with E_CONFIG_INVALID for an address that others
+ * force at once, but for serve.listen, serve.refreshEvery and queue. Rejects with E_CONFIG_INVALID for an address that others
  * reach without a token, and with E_PRECONDITION for one that cannot be listened on.
  */
 export async function serve(options: ServeOptions, signal: AbortSignal): Promise<void> {
@@ -54,8 +55,14 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
     clock,
     log,
   });
+  const dashboard = await openDashboard(
+    { config: () => config, fleet: () => watch.current(), listen, clock, log },
+    signal,
+  );
+  await using _queue = dashboard.queue;
   await using http = await openHttp({
     listen,
+    dashboard,
     token: async (asked) => (token === undefined ? null : await token.resolve(asked)),
     sources: [
       (now) => watch.current().flatMap((watched) => clusterSamples(watched, watched.limits, now)),

@@ -5,6 +5,7 @@ import type { Config } from '../config/load.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { parseClusterName } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
+import { type OnProgress, unwatched } from '../core/progress.ts';
 import type { Clock } from '../core/units.ts';
 import { type ScheduledJob, scheduledJobs } from '../queue/plan.ts';
 import type { JobReturn } from '../queue/queues.ts';
@@ -56,7 +57,7 @@ export class Fleet {
    * Does one piece of work, unless the destinations show that somebody did it since it was due. To be handed to the queue
    * worker. Rejects with what the job rejects with, and with E_INTERRUPTED on abort.
    */
-  async perform(work: Work, signal: AbortSignal): Promise<JobReturn> {
+  async perform(work: Work, signal: AbortSignal, onProgress: OnProgress = unwatched): Promise<JobReturn> {
     const job = this.#options.jobs.find(({ name }) => name === work.job);
     if (job === undefined) throw new StrongroomError('E_CONFIG_INVALID', `there is no job "${work.job}"`);
     const stop = new AbortController();
@@ -64,7 +65,7 @@ export class Fleet {
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
-      await using app = this.#open();
+      await using app = this.#open(onProgress);
       return await this.#run(app, job, work, stop.signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -152,8 +153,8 @@ export class Fleet {
     this.#settled.set(id, Math.max(this.#settled.get(id) ?? 0, due.getTime()));
   }
 
-  #open(): App {
-    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker' });
+  #open(onProgress: OnProgress = unwatched): App {
+    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -70,7 +70,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   const queue: QueueWorker = new QueueWorker({
     redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
     concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
-    perform: (work, abort) => fleet.perform(work, abort),
+    perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
     onEvent: (event) => {
       metrics.onEvent(event);
       tellEvent(log, event);

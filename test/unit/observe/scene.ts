@@ -34,6 +34,10 @@ export type BackupChange = {
   finishedAt?: Date;
   /** keeps the data until then */
   lock?: Date;
+  /** move the latest pointers; default true */
+  moves?: boolean;
+  /** put over the manifest, before it is signed */
+  manifest?: Partial<Manifest>;
 };
 
 export class Scene implements AsyncDisposable {
@@ -220,6 +224,7 @@ export class Scene implements AsyncDisposable {
       previous: null,
       warnings: [],
       signer: { keyId: this.signer.keyId, alg: 'ECDSA_P256_SHA256' },
+      ...change.manifest,
     };
   }
 }

@@ -7,7 +7,7 @@ const limited = (block: string): string =>
 
 describe('the serve block', () => {
   it('may be left out', () => {
-    expect(parse(SAMPLE).serve).toEqual({ listen: '127.0.0.1:9464', refreshEvery: 60_000 });
+    expect(parse(SAMPLE).serve).toEqual({ listen: '127.0.0.1:9464', refreshEvery: 60_000, allowActions: false });
   });
 
   it.each(['{ listen: "0.0.0.0:9464", token: env:TOKEN }', '{ listen: "[::1]:1" }', '{ refreshEvery: 5m }'])(

@@ -101,7 +101,9 @@ export class FaultProxy implements AsyncDisposable {
 
   /** The same, a millisecond apart: the client learns of one, and asks on those that are about to break. */
   async resetOneByOne(): Promise<void> {
-    for (const relay of [...this.#relays]) {
+    // Those of now: what is opened meanwhile stays whole.
+    const open = [...this.#relays];
+    for (const relay of open) {
       relay.reset();
       await delay(1);
     }

@@ -14,10 +14,12 @@ const WATCH_MS = 200;
 export class Reloads {
   readonly #seen = new Set<string>();
 
+  /** A look on connections that were open before: one that broke says only that. */
   note({ nodes }: ClusterView): void {
-    for (const node of nodes) this.noteNode(node);
+    for (const node of nodes) if (node.error?.details['reason'] !== 'reset') this.noteNode(node);
   }
 
+  /** A look on new connections. */
   noteNode({ url, state, error }: NodeView): void {
     // A certificate that is not trusted says nothing about the process behind it.
     const isGone = state === 'unreachable' && error?.code !== 'E_VAULT_TLS';
@@ -68,14 +70,14 @@ export async function awaitRestarts(
   const { reloads, waitMs } = waiting;
   const open = needs.filter(({ url }) => !reloads.has(url));
   if (open.length === 0 || waitMs === 0) return open;
-  // The first look opens the connections whose end is watched for.
-  await deps.restored.survey(signal);
   const isOver = new AbortController();
   const until = AbortSignal.any([signal, isOver.signal]);
   const note = (view: NodeView): void => reloads.noteNode(view);
   const watches = Promise.all(open.map(({ url }) => deps.restored.watch(url, note, until)));
   watches.catch(() => undefined);
   try {
+    // The first look opens the connections whose end is watched for.
+    reloads.note(await deps.restored.survey(signal));
     deps.askRestart(open);
     await allBack(deps, needs, waiting, signal);
   } finally {

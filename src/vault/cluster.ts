@@ -75,14 +75,7 @@ export class VaultCluster implements AsyncDisposable {
     const origin = nodeOrigin(url);
     const known = this.#clients.get(origin);
     if (known !== undefined) return known;
-    const { tls, timeouts, log } = this.#options;
-    const transport = new NodeTransport({
-      url: origin,
-      log,
-      ...(tls ? { tls } : {}),
-      ...(timeouts ? { timeouts } : {}),
-    });
-    const client = new NodeClient(transport);
+    const client = this.#newClient(origin);
     this.#clients.set(origin, client);
     return client;
   }
@@ -98,7 +91,8 @@ export class VaultCluster implements AsyncDisposable {
 
   /**
    * Looks at one node whenever a connection to it ends, until `signal` aborts: between two looks at the cluster a
-   * supervisor may have started the process anew. Never sees the end of a connection that nobody opened.
+   * supervisor may have started the process anew. Never sees the end of a connection that nobody opened. Each look is on
+   * connections of its own: where the network cut several, those that do not know it yet would answer "gone" for a living node.
    */
   async watch(url: string, onView: (view: NodeView) => void, signal: AbortSignal): Promise<void> {
     const client = this.node(url);
@@ -106,8 +100,10 @@ export class VaultCluster implements AsyncDisposable {
     while (!signal.aborted) {
       await Promise.race([client.transport.disconnected(), aborted]);
       if (signal.aborted) return;
+      const look = this.#newClient(client.url);
+      await using _transport = look.transport;
       try {
-        onView(await viewNode(client, this.#probeMs, signal));
+        onView(await viewNode(look, this.#probeMs, signal));
       } catch (e) {
         if (!signal.aborted) throw e;
       }
@@ -143,6 +139,18 @@ export class VaultCluster implements AsyncDisposable {
     await this.session[Symbol.asyncDispose]();
     await Promise.all([...this.#clients.values()].map(({ transport }) => transport[Symbol.asyncDispose]()));
     this.#clients.clear();
+  }
+
+  /** With no connection yet; whoever asked for it disposes its transport. */
+  #newClient(origin: string): NodeClient {
+    const { tls, timeouts, log } = this.#options;
+    const transport = new NodeTransport({
+      url: origin,
+      log,
+      ...(tls ? { tls } : {}),
+      ...(timeouts ? { timeouts } : {}),
+    });
+    return new NodeClient(transport);
   }
 
   get #probeMs(): number {

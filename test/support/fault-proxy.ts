@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Direction, type ProxyFault, Relay } from './fault-relay.ts';
 
 export type ProxyTotals = {
@@ -96,6 +97,16 @@ export class FaultProxy implements AsyncDisposable {
   /** Resets every open connection once, and changes nothing else. */
   resetConnections(): void {
     for (const relay of this.#relays) relay.reset();
+  }
+
+  /** The same, a millisecond apart: the client learns of one, and asks on those that are about to break. */
+  async resetOneByOne(): Promise<void> {
+    // Those of now: what is opened meanwhile stays whole.
+    const open = [...this.#relays];
+    for (const relay of open) {
+      relay.reset();
+      await delay(1);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -64,7 +64,7 @@ export async function* walkSnapshots(options: WalkOptions, signal: AbortSignal):
       yield { snapshot, stores: objectsByStore(stale) };
     }
   } finally {
-    await Promise.all(cursors.map(({ objects }) => objects.return?.()));
+    await Promise.all(cursors.map(async ({ objects }) => await objects.return?.()));
   }
 }
 
@@ -76,16 +76,14 @@ function objectsByStore(cursors: readonly Cursor[]): Map<Store, Objects> {
   return found;
 }
 
-async function nextOf(
-  { store, kind, objects }: Cursor,
-  { cluster, onForeign, onObject }: WalkOptions,
-): Promise<Cursor['head']> {
+async function nextOf({ store, kind, objects }: Cursor, options: WalkOptions): Promise<Cursor['head']> {
   for (;;) {
-    const { done, value } = await objects.next();
-    if (done === true) return null;
-    onObject(store, value);
-    const snapshot = parseObjectKey(cluster, kind, value.key);
-    if (snapshot !== null) return { snapshot, object: value };
-    onForeign(store, value);
+    const next = await objects.next();
+    if (next.done === true) return null;
+    const object = next.value;
+    options.onObject(store, object);
+    const snapshot = parseObjectKey(options.cluster, kind, object.key);
+    if (snapshot !== null) return { snapshot, object };
+    options.onForeign(store, object);
   }
 }

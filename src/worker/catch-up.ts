@@ -4,7 +4,7 @@ import { attemptSince, type Sources } from '../run/done-since.ts';
 import { lastExpected } from '../schedule/schedule.ts';
 
 /** So long a run may take from its start until something of it is seen, in milliseconds; then it counts as missed. */
-export const GRACE_MS = 5 * 60_000;
+const GRACE_MS = 5 * 60_000;
 
 export type Missed = { job: ScheduledJob; due: Date };
 

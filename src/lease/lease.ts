@@ -5,7 +5,7 @@ import type { Log } from '../core/log.ts';
 import { type Clock, formatDuration } from '../core/units.ts';
 import type { Store } from '../store/store.ts';
 import { notConfirmed } from './errors.ts';
-import type { ProcessIdentity } from './holder.ts';
+import { answerFor, type ProcessIdentity } from './holder.ts';
 import type { LeaseRecord } from './record.ts';
 import type { Slot } from './slot.ts';
 
@@ -70,6 +70,7 @@ export class HeldLease implements Lease {
   readonly #lost = new AbortController();
   readonly #closed = new AbortController();
   readonly #unwell = new Set<Slot>();
+  readonly #answering: Disposable;
   #record: LeaseRecord;
   #beats: NodeJS.Timeout | undefined;
   #end: NodeJS.Timeout | undefined;
@@ -82,6 +83,7 @@ export class HeldLease implements Lease {
     this.#need = need;
     this.#slots = slots;
     this.#record = record;
+    this.#answering = answerFor(record.run);
     this.#beats = setInterval(() => this.#renew(), deps.ttlMs / BEATS).unref();
     this.#watchTheEnd();
   }
@@ -129,6 +131,7 @@ export class HeldLease implements Lease {
         }
       }),
     );
+    this.#answering[Symbol.dispose]();
   }
 
   get #validMs(): number {

@@ -7,7 +7,7 @@ import { isError, type StrongroomError } from '../core/errors.ts';
 import { askAll, askBriefly } from '../store/patience.ts';
 import { type Taking, takeAll, tellLeftOut } from './acquire.ts';
 import { heldByOther } from './errors.ts';
-import { thisProcess } from './holder.ts';
+import { answerFor, thisProcess } from './holder.ts';
 import type { Lease, LeaseDeps, TakeOptions } from './lease.ts';
 import type { LeaseRecord } from './record.ts';
 import { Watch } from './watch.ts';
@@ -31,6 +31,7 @@ const RACE_PAUSE_MS = 50;
 export async function takeLease(deps: LeaseDeps, options: TakeOptions, signal: AbortSignal): Promise<Lease> {
   const graceMs = Math.min(GRACE_MS, deps.ttlMs / 2);
   const taking: Taking = { deps, options, self: deps.self ?? thisProcess(), graceMs };
+  using _ = answerFor(options.run);
   const begun = performance.now();
   // Everybody in the same order: of two that want the same, the first destination decides.
   let watches = deps.stores

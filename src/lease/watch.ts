@@ -65,7 +65,7 @@ export class Watch {
     const { record } = this.#sighting;
     if (record !== null) {
       if (record.state === 'released' || record.run === run) return free;
-      if (lifeOf(record.holder, self) === 'dead') return free;
+      if (lifeOf(record, self) === 'dead') return free;
     }
     const patienceMs = Math.max(ttlMs, Math.min(record?.ttlMs ?? 0, MAX_TTL_MS));
     const isExpired = this.#lookedAt - this.#since >= patienceMs;
@@ -75,6 +75,6 @@ export class Watch {
   /** Is the holder proven to live, without waiting for its next sign of life? */
   holderLives(self: ProcessIdentity): boolean {
     const record = this.#sighting?.record ?? null;
-    return record !== null && record.state === 'held' && lifeOf(record.holder, self) === 'alive';
+    return record !== null && record.state === 'held' && lifeOf(record, self) === 'alive';
   }
 }

@@ -165,11 +165,12 @@ describe('a run as each role', () => {
         for (const upload of uploads) await store.abortUnfinished(upload, { signal: never });
       }
     });
-    // For what prune does besides: listing hidden versions, holding the lease, extending a lock; and looking at the lock of
+    // For what prune does besides: listing hidden versions, holding the lease, extending a lock; and looking at the lock and the hold of
     // a version, which Amazon refuses to delete with the words of a missing right.
     expect(unusedBy('prune')).toEqual([
       's3:ListBucketVersions',
       's3:GetObjectVersion',
+      's3:GetObjectLegalHold',
       's3:PutObject',
       's3:PutObjectTagging',
       's3:PutObjectRetention',

@@ -150,6 +150,23 @@ describe('a holder that is gone', () => {
     expect(await other).toMatchObject({ message: 'still waiting' });
   });
 
+  it('in this process is replaced at once, also when it could not release', async () => {
+    let isOver = false;
+    const stuck = hooked(scene.a, {
+      put: async (next) => {
+        if (isOver) throw new StrongroomError('E_STORE_DENIED', 'no more writes');
+        return await next();
+      },
+    });
+    const held = await scene.take({ stores: [stuck] });
+    await expect(scene.take()).rejects.toMatchObject({ code: 'E_LOCKED' });
+    isOver = true;
+    await held[Symbol.asyncDispose]();
+    expect(await scene.read()).toMatchObject({ state: 'held', token: 1 });
+    await using lease = await scene.take();
+    expect(lease.token).toBe(2);
+  });
+
   it('elsewhere is replaced after a ttl without a sign of life, and not before', async () => {
     await scene.plant({});
     const begun = performance.now();

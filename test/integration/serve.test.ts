@@ -227,7 +227,10 @@ describe('access', () => {
     const url = await start();
     const { status, text, headers } = await get(`${url}/admin`);
     expect(status).toBe(404);
-    expect(JSON.parse(text)).toMatchObject({ code: 'E_NOT_FOUND', hint: 'there is /metrics, /healthz and /readyz' });
+    expect(JSON.parse(text)).toMatchObject({
+      code: 'E_NOT_FOUND',
+      hint: 'there is /metrics, /healthz and /readyz, and the pages begin at /',
+    });
     expect(headers).toMatchObject({
       'content-type': 'application/problem+json; charset=utf-8',
       'x-content-type-options': 'nosniff',

@@ -39,11 +39,13 @@ describe('compose.yaml', () => {
     expect(build?.context).toBe('./tools/go');
     expect(build?.dockerfile_inline).toContain(`golang:${/^go (\d+\.\d+)/m.exec(goMod)?.[1]}-`);
     expect(compose.services['localstack']?.build?.context).toBe('./tools/python');
+    const redis = compose.services['redis']?.image?.replace(':', '-');
+    expect(await readFile(join(root, 'tools', 'python', `${redis}.txt`), 'utf8')).toContain('redis-server');
   });
 
   test('publishes nothing beyond 127.0.0.1', () => {
     const ports = Object.values(compose.services).flatMap((each) => each.ports ?? []);
-    expect(ports).toHaveLength(5);
+    expect(ports).toHaveLength(6);
     for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
   });
 

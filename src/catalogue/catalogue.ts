@@ -46,10 +46,15 @@ export type CatalogueOptions = {
 /** The ids that one store names. */
 type NamesOf = (store: Store, signal: AbortSignal, heard: () => void) => Promise<SnapshotId[]>;
 
+/** An object of a listing, and the snapshot that its key names. */
+type Named = { id: SnapshotId; object: StoredObject };
+
 const MAX_SIGNATURE_BYTES = 4096;
 const MAX_POINTER_BYTES = 4096;
 /** With a key that `trusted` forgot, every manifest is refused: nobody waits until ten thousand of them are read. */
 const MAX_REFUSED = 50;
+/** How many objects of a listing may be opened to see whether they are tombstones. */
+const MAX_OPENED = 32;
 
 export class Catalogue {
   readonly cluster: ClusterName;
@@ -280,42 +285,50 @@ export class Catalogue {
     heard: () => void,
   ): Promise<SnapshotId[]> {
     if (after === undefined) return await this.#namesOf(store, {}, signal, heard);
-    const ids: SnapshotId[] = [];
+    const found: Named[] = [];
     const behind = { signal, after: objectKey(this.cluster, 'manifests', after) };
     for await (const object of store.list(kindPrefix(this.cluster, 'manifests'), behind)) {
       heard();
       const id = parseObjectKey(this.cluster, 'manifests', object.key);
-      if (id !== null && !(await this.#isBuried(store, object, id, signal))) ids.push(id);
+      if (id !== null) found.push({ id, object });
     }
-    return ids;
+    return await this.#unburied(store, found, signal);
   }
 
-  /** Is a tombstone there and no manifest? Only what is as small as one is opened; one that is no good is told by whoever reads it. */
-  async #isBuried(store: Store, { key, bytes }: StoredObject, id: SnapshotId, signal: AbortSignal): Promise<boolean> {
-    if (bytes > MAX_TOMBSTONE_BYTES) return false;
+  async #namesOf(store: Store, period: Period, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
+    const found: Named[] = [];
+    const visit = (object: StoredObject): void => {
+      heard();
+      const id = parseObjectKey(this.cluster, 'manifests', object.key);
+      if (id !== null) found.push({ id, object });
+    };
+    await visitManifests(store, this.cluster, period, visit, signal);
+    return await this.#unburied(store, found, signal);
+  }
+
+  /**
+   * Without those in whose place a tombstone is. Only what is as small as one is opened, the newest first and no more than
+   * {@link MAX_OPENED}: tombstones are rare and short-lived, and whoever fills a bucket with small objects must not cost a request each.
+   * What is not opened, or is no good, is told by whoever reads it.
+   */
+  async #unburied(store: Store, found: readonly Named[], signal: AbortSignal): Promise<SnapshotId[]> {
+    const small = found
+      .filter(({ object }) => object.bytes <= MAX_TOMBSTONE_BYTES)
+      .sort((a, b) => (a.id < b.id ? 1 : -1));
+    const opened = small.slice(0, MAX_OPENED);
+    const isBuried = await Promise.all(opened.map((named) => this.#isBuried(store, named, signal)));
+    const buried = new Set(opened.flatMap(({ id }, i) => (isBuried[i] === true ? [id] : [])));
+    return found.flatMap(({ id }) => (buried.has(id) ? [] : [id]));
+  }
+
+  async #isBuried(store: Store, { id, object }: Named, signal: AbortSignal): Promise<boolean> {
     try {
-      return isTombstone(this, id, await fetchSmall(store, key, MAX_TOMBSTONE_BYTES, signal));
+      return isTombstone(this, id, await fetchSmall(store, object.key, MAX_TOMBSTONE_BYTES, signal));
     } catch (e) {
       signal.throwIfAborted();
       if (!isError(e)) throw e;
       return false;
     }
-  }
-
-  async #namesOf(store: Store, period: Period, signal: AbortSignal, heard: () => void): Promise<SnapshotId[]> {
-    const ids: SnapshotId[] = [];
-    const small: { id: SnapshotId; object: StoredObject }[] = [];
-    const visit = (object: StoredObject): void => {
-      heard();
-      const id = parseObjectKey(this.cluster, 'manifests', object.key);
-      if (id === null) return;
-      ids.push(id);
-      if (object.bytes <= MAX_TOMBSTONE_BYTES) small.push({ id, object });
-    };
-    await visitManifests(store, this.cluster, period, visit, signal);
-    const buried = new Set<SnapshotId>();
-    for (const { id, object } of small) if (await this.#isBuried(store, object, id, signal)) buried.add(id);
-    return buried.size === 0 ? ids : ids.filter((id) => !buried.has(id));
   }
 
   async #fetchVerified(store: Store, snapshot: SnapshotId, signal: AbortSignal): Promise<Uint8Array> {

@@ -25,9 +25,12 @@ const MOST_REQUESTS = COUNT / PAGE + 1 + 4;
 /** What `snapshots list` shows unless told otherwise. */
 const SHOWN = 50;
 const DAY_MS = 24 * HOUR_MS;
+/** as long as one: what is shorter may be a tombstone, and is opened */
+const notAManifest = 'not a manifest '.repeat(200);
 const never = new AbortController().signal;
 const stack = new AsyncDisposableStack();
 
+let server: Awaited<ReturnType<typeof startVersityGw>>;
 let shelf: Shelf;
 /** in front of the bucket; passes everything and counts */
 let proxy: FailingS3;
@@ -37,7 +40,7 @@ let ids: SnapshotId[];
 let newest: SnapshotId;
 
 beforeAll(async () => {
-  const server = stack.use(await startVersityGw());
+  server = stack.use(await startVersityGw());
   await server.createBucket('many');
   proxy = stack.use(await FailingS3.start(server.endpoint));
   shelf = stack.use(
@@ -63,7 +66,7 @@ beforeAll(async () => {
       const path = join(root, objectKey(shelf.deps.cluster, 'manifests', id));
       if (!made.has(dirname(path))) await mkdir(dirname(path), { recursive: true });
       made.add(dirname(path));
-      await writeFile(path, 'not a manifest');
+      await writeFile(path, notAManifest);
     }
   }
   newest = (await shelf.publish({ now: new Date(now) })).snapshot;
@@ -165,6 +168,26 @@ describe('the listing', () => {
   });
 });
 
+it('opens no more than a few of many objects that are too small for a manifest', async () => {
+  const few = 400;
+  const root = join(server.objects, 'small');
+  await server.createBucket('small');
+  for (const id of ids.slice(0, few)) {
+    const path = join(root, objectKey(shelf.deps.cluster, 'manifests', id));
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, 'x');
+  }
+  await using other = await Shelf.open(
+    { bucket: { type: 's3', server: { ...server, endpoint: proxy.url }, bucket: 'small' } },
+    worldEnv(server),
+  );
+  proxy.reset();
+  const { entries } = await (await other.catalogue(other.deps.destinations.map(({ store }) => store))).list(never);
+  expect(entries).toHaveLength(few);
+  // And the pointer.
+  expect(countOf('get')).toBe(32 + 1);
+});
+
 describe('the walk of an audit', () => {
   it('sees every snapshot of both destinations side by side, a page of each listing at a time', async () => {
     const seen: SnapshotId[] = [];
@@ -194,11 +217,12 @@ describe('the newest', () => {
   const found = async (stores: readonly Store[], options: { notAfter?: Date } = {}) =>
     (await shelf.catalogue(stores)).latest(never, options);
 
-  it('is found by the pointer in five requests', async () => {
+  it('is found by the pointer in six requests', async () => {
     const { newest: found_, skipped } = await found([bucket]);
     expect(found_?.manifest.snapshot).toBe(newest);
     expect(skipped).toEqual([]);
-    expect(requests().toSorted()).toEqual(['get', 'get', 'get', 'head', 'list']);
+    // What is behind the pointer is a listing, and so are the marks.
+    expect(requests().toSorted()).toEqual(['get', 'get', 'get', 'head', 'list', 'list']);
   });
 
   it('is found without the pointer by one full listing', async () => {

@@ -2,7 +2,7 @@
 import type { RunRecord } from '../catalogue/record-types.ts';
 import type { Records } from '../catalogue/records.ts';
 import { isUnbelievable } from '../catalogue/unbelievable.ts';
-import { type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { JobName } from './job.ts';
 
 const DAY_MS = 86_400_000;
@@ -43,19 +43,17 @@ export async function lastRun(
   return null;
 }
 
-/** Does its record say that this run kept every promise? false also where there is no believable record of it. */
-export async function keptAll(
+/**
+ * Did this run keep every promise, and is it still the last word? false also where there is no believable record of it, and
+ * where a later run was bad: a good one before that ends nothing.
+ */
+export async function isLastWord(
   records: Records,
-  { job, run }: { job: JobName; run: string },
+  { job, run, now }: { job: JobName; run: string; now: Date },
   signal: AbortSignal,
 ): Promise<boolean> {
-  try {
-    return (await records.readRun({ job, run: run as RunId }, signal)).outcome === 'done';
-  } catch (e) {
-    signal.throwIfAborted();
-    if (!isUnbelievable(e)) throw e;
-    return false;
-  }
+  const last = await lastRun(records, job, now, signal);
+  return last?.run === run && last.outcome === 'done';
 }
 
 /** Newest first. */

@@ -5,7 +5,7 @@ import { isError } from '../core/errors.ts';
 import { systemClock } from '../core/units.ts';
 import { logObserver, startNotifier } from '../notifications.ts';
 import type { Notifier } from '../notify/notifier.ts';
-import { badRunsBefore, keptAll } from './history.ts';
+import { badRunsBefore, isLastWord } from './history.ts';
 import type { RunEnd } from './run-notice.ts';
 import { tellRun } from './tell-run.ts';
 
@@ -16,7 +16,7 @@ const DELIVERY_MS = 10_000;
 
 /**
  * Tells the sinks of the config how a run ended that began at `begun`, and waits until they took it, for 15 s in all; a
- * run of somebody else is told only where its record says that it kept every promise. Never rejects: what goes wrong is
+ * run of somebody else is told only where its record says that it kept every promise, and no later one was bad. Never rejects: what goes wrong is
  * logged, and changes nothing of the run.
  */
 export async function tellOnce(app: App, end: RunEnd, begun: Date, isByOther = false): Promise<void> {
@@ -48,7 +48,9 @@ async function readBefore(app: App, end: RunEnd, begun: Date): Promise<readonly 
 
 async function isWhole(app: App, { cluster, job, run }: RunEnd): Promise<boolean> {
   const signal = AbortSignal.timeout(BEFORE_MS);
-  return run !== null && (await keptAll(await app.records(cluster, signal, { isReadOnly: true }), { job, run }, signal));
+  if (run === null) return false;
+  const records = await app.records(cluster, signal, { isReadOnly: true });
+  return await isLastWord(records, { job, run, now: systemClock.now() }, signal);
 }
 
 /** What a dead sink makes the others be told of comes while they are flushed. Late ones are in the observer's hands. */

@@ -12,7 +12,7 @@ import { type ScheduledJob, scheduledJobs } from '../queue/plan.ts';
 import type { JobReturn } from '../queue/queues.ts';
 import type { QueueWorker, Work } from '../queue/worker.ts';
 import { attemptSince, type Sources } from '../run/done-since.ts';
-import { badRunsBefore, keptAll, lastRun } from '../run/history.ts';
+import { badRunsBefore, isLastWord, lastRun } from '../run/history.ts';
 import type { Job } from '../run/job.ts';
 import { type Ran, runJob } from '../run/run-job.ts';
 import { missedRun } from './catch-up.ts';
@@ -35,7 +35,7 @@ export type FleetNotices = {
   readonly isWanted: boolean;
   /**
    * Told before the end of `work` is, unless it cannot be read: the bad runs right before it, newest first; and where
-   * somebody else had done it, whether that run kept its whole promise.
+   * somebody else had done it, whether that run kept its whole promise and no later one was bad.
    */
   before(work: Work, known: { bad: readonly RunRecord[]; isWhole: boolean }): void;
   /** Is it to be looked up whether somebody else ended a problem of this job? */
@@ -176,7 +176,8 @@ export class Fleet {
     try {
       const records = await app.records(cluster, soon);
       const bad = await badRunsBefore(records, { job, before, dueAt }, soon);
-      const isWhole = doneBy !== null && (await keptAll(records, { job, run: doneBy }, soon));
+      const now = this.#options.clock.now();
+      const isWhole = doneBy !== null && (await isLastWord(records, { job, run: doneBy, now }, soon));
       notices.before(work, { bad, isWhole });
     } catch (e) {
       log.warn({ cluster, job, err: isError(e) ? e.toJSON() : String(e) }, 'the runs before this one cannot be read');

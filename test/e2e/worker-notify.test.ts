@@ -22,6 +22,8 @@ async function open(
 ): Promise<Site> {
   const told = stack.use(await ToldSinks.start());
   const scene = stack.use(await WorkerScene.open(schedule, { lookEvery: '2s', ...worker }));
+  // Logins fail on purpose here, many times.
+  await scene.cluster.call('POST', 'sys/auth/approle/tune', { user_lockout_config: { lockout_disable: true } });
   await scene.change((document) => {
     document['notifications'] = told.config;
   });
@@ -72,11 +74,8 @@ describe('a worker that reported a failure and was killed', () => {
     expect(told.states(KEY)).toEqual(['open', 'update', 'resolved']);
     expect(told.paged(KEY).slice(before)).toEqual(['trigger', 'resolve']);
 
-    const runs = scene.cli('snapshots', 'list', '--json');
     expect((await second.end()).code).toBe(0);
-    // One ping for each good run, and none for the rest.
-    const { stdout } = await runs;
-    expect(stdout).toContain('"snapshots"');
+    // One ping at most for each good run, and none for the rest.
     const good = [first, second].flatMap(({ lines }) =>
       lines.filter(({ msg, outcome }) => msg === 'run ended' && outcome === 'done'),
     );
@@ -133,7 +132,8 @@ describe('a config that changes', () => {
     await writeFile(scene.config, `${good}\nnonsense: 1\n`);
     expect(await told.untilTold('worker/config', 'open')).toMatchObject({ severity: 'warning' });
     await writeFile(scene.config, good.replace('env:TOLD_HOOK', 'env:OTHER'));
-    await told.untilTold('worker/config', 'resolved', other).catch(() => told.untilTold('worker/config', 'resolved'));
+    // What is on its way when the sinks change still goes where it was to go.
+    await told.untilTold('worker/config', 'resolved');
     await worker.says('the config changed and is in force');
     await mend();
     await told.untilTold(KEY, 'resolved', other);
@@ -206,7 +206,8 @@ describe('a CronJob', () => {
   it('tells the same, and neither a dead sink nor a slow one changes how it ends', async () => {
     await using stack = new AsyncDisposableStack();
     const { scene, told } = await open(stack, LONG_AGO);
-    const backup = () => scene.cliWith(told.env, 'job', 'run', 'backup');
+    const { env } = told;
+    const backup = () => scene.cliWith(env, 'job', 'run', 'backup');
     const mend = await breakLogin(scene);
     const failed = await backup();
     expect(failed.code).not.toBe(0);

@@ -5,7 +5,7 @@ import { StrongroomError } from '../../../src/core/errors.ts';
 import type { Notice } from '../../../src/notify/event.ts';
 import type { Notifier } from '../../../src/notify/notifier.ts';
 import type { Sink } from '../../../src/notify/sink.ts';
-import { badRunsBefore, keptAll, lastRun } from '../../../src/run/history.ts';
+import { badRunsBefore, isLastWord, lastRun } from '../../../src/run/history.ts';
 import type { RunEnd } from '../../../src/run/run-notice.ts';
 import { tellRun } from '../../../src/run/tell-run.ts';
 import { startTestNotifier } from '../../support/notices.ts';
@@ -59,11 +59,14 @@ describe('what was before', () => {
     expect((await before(6)).map((one) => one.run)).toEqual([run.run]);
   });
 
-  it('a record says whether a run kept everything; where there is none, it did not', async () => {
-    const [good, bad] = [await record(1, { outcome: 'done' }), await record(2, { outcome: 'partly' })];
+  it('a good run is the last word only while no later one was bad, and never without a record', async () => {
+    const good = await record(1, { outcome: 'done' });
     const records = await on.records();
-    const kept = (run: string) => keptAll(records, { job: 'backup', run }, never);
-    expect(await Promise.all([good.run, bad.run, on.run(at(3), {}).run].map(kept))).toEqual([true, false, false]);
+    const isLast = (run: string) => isLastWord(records, { job: 'backup', run, now: at(9) }, never);
+    expect(await isLast(good.run)).toBe(true);
+    expect(await isLast(on.run(at(3), {}).run)).toBe(false);
+    const bad = await record(2, { outcome: 'partly' });
+    expect(await Promise.all([good.run, bad.run].map(isLast))).toEqual([false, false]);
     expect((await lastRun(records, 'backup', at(9), never))?.run).toBe(bad.run);
     expect(await lastRun(records, 'prune', at(9), never)).toBeNull();
   });

@@ -198,6 +198,7 @@ describe('the metrics of a worker', () => {
     await told.untilPaged('worker/queue', 'resolve');
     await asked('strongroom_queue_up', 1);
     await asked('strongroom_notify_up{sink="hook"}', 1);
+    await worker.saysAgain('looked for missed runs', 2);
     expect((await worker.end()).code).toBe(0);
   });
 });

@@ -23,8 +23,9 @@ export async function tellOnce(app: App, end: RunEnd, begun: Date, isByOther = f
   const { config, log } = app;
   if (Object.keys(config.notifications.sinks).length === 0) return;
   try {
-    const bad = await readBefore(app, end, begun);
-    if (isByOther && !(await isWhole(app, end))) return;
+    const soon = AbortSignal.timeout(BEFORE_MS);
+    const bad = await readBefore(app, end, begun, soon);
+    if (isByOther && !(await isWhole(app, end, soon))) return;
     const signal = AbortSignal.timeout(DELIVERY_MS);
     const wiring = { clock: systemClock, observer: logObserver(log), restore: () => Promise.resolve([]) };
     await using notifier = await startNotifier(config, wiring, signal);
@@ -35,9 +36,13 @@ export async function tellOnce(app: App, end: RunEnd, begun: Date, isByOther = f
   }
 }
 
-async function readBefore(app: App, end: RunEnd, begun: Date): Promise<readonly RunRecord[] | null> {
+async function readBefore(
+  app: App,
+  end: RunEnd,
+  begun: Date,
+  signal: AbortSignal,
+): Promise<readonly RunRecord[] | null> {
   try {
-    const signal = AbortSignal.timeout(BEFORE_MS);
     const records = await app.records(end.cluster, signal, { isReadOnly: true });
     return await badRunsBefore(records, { job: end.job, before: begun, dueAt: null }, signal);
   } catch (e) {
@@ -46,8 +51,7 @@ async function readBefore(app: App, end: RunEnd, begun: Date): Promise<readonly 
   }
 }
 
-async function isWhole(app: App, { cluster, job, run }: RunEnd): Promise<boolean> {
-  const signal = AbortSignal.timeout(BEFORE_MS);
+async function isWhole(app: App, { cluster, job, run }: RunEnd, signal: AbortSignal): Promise<boolean> {
   if (run === null) return false;
   const records = await app.records(cluster, signal, { isReadOnly: true });
   return await isLastWord(records, { job, run, now: systemClock.now() }, signal);

@@ -161,7 +161,7 @@ describe('the metrics of a worker', () => {
     const worker = scene.worker(told.env);
     const asked = async (series: string, value: number): Promise<void> => {
       await until(`${series} ${value}`, async () => ((await metricsOf(worker))(series) === value ? true : undefined), {
-        timeoutMs: 60_000,
+        timeoutMs: 120_000,
       });
     };
     await asked('strongroom_runs_total{cluster="prod",job="backup",outcome="done"}', 1);
@@ -198,7 +198,7 @@ describe('the metrics of a worker', () => {
     await told.untilPaged('worker/queue', 'resolve');
     await asked('strongroom_queue_up', 1);
     await asked('strongroom_notify_up{sink="hook"}', 1);
-    await worker.saysAgain('looked for missed runs', 2);
+    // Right after Redis came back: no connection of the queues may keep the worker from ending.
     expect((await worker.end()).code).toBe(0);
   });
 });

@@ -2,6 +2,7 @@
 import type { Config } from './config/load.ts';
 import type { SinkConfig } from './config/schema.ts';
 import { isError, StrongroomError } from './core/errors.ts';
+import type { Log } from './core/log.ts';
 import type { Clock } from './core/units.ts';
 import { EmailSink } from './notify/email.ts';
 import type { Notice } from './notify/event.ts';
@@ -45,6 +46,20 @@ export async function startNotifier(config: Config, wiring: NotifierWiring, sign
     },
     signal,
   );
+}
+
+/** An observer that writes what became of notifications to `log`. No URL of a sink is in it: that is often its password. */
+export function logObserver(log: Log): NotifierOptions['observer'] {
+  return {
+    delivered: (sink, events) => log.debug({ sink, events }, 'notifications were taken'),
+    failed: (sink, error, waitMs) => {
+      const text =
+        waitMs === null ? 'a sink refuses a notification' : 'a sink does not take a notification; later again';
+      log.error({ sink, err: error.toJSON(), waitMs }, text);
+    },
+    dropped: (sink, events, why) => log.warn({ sink, events, why }, 'notifications were not told'),
+    restoreFailed: (e) => log.warn({ err: isError(e) ? e.toJSON() : String(e) }, 'what was open before is not known'),
+  };
 }
 
 export type SinkTest = { name: string; type: string; isTaken: boolean; error: StrongroomError | null };

@@ -91,6 +91,36 @@ export class Notifier implements AsyncDisposable {
     this.#observe((observer) => observer.changed?.());
   }
 
+  /** Is it known here that `key` is open? */
+  isOpen(key: string): boolean {
+    return this.#book.isOpen(key);
+  }
+
+  /** What is open as far as is known here. */
+  open(): Notice[] {
+    return [...this.#book.entries].flatMap(({ notice }) => (notice.state === 'resolved' ? [] : [notice]));
+  }
+
+  /** Takes for open what another process told of; what is known here already stays as it is. Tells nobody. */
+  know(saved: readonly SavedNotice[]): void {
+    for (const one of saved) if (this.#book.find(one.key) === null) this.#adopt(one);
+    this.#remindLater();
+    this.#observe((observer) => observer.changed?.());
+  }
+
+  /**
+   * The end of a problem that somebody else told, or may have died over telling: here only sinks hear of it that hold an
+   * incident, which costs them nothing twice, and those that still wait for the newest. Also of what is not known here.
+   */
+  endedElsewhere(event: NotifyEvent): void {
+    const at = event.at.toISOString();
+    // Whoever might have been told of the worst.
+    this.know([{ ...event, state: 'open', severity: 'critical', at, openedAt: at }]);
+    const entry = this.#book.enter({ ...event, state: 'resolved' });
+    if (entry !== null) this.#dispatch(entry, ({ sink }) => sink.holdsIncidents || entry.owed.has(sink.name));
+    this.#observe((observer) => observer.changed?.());
+  }
+
   /** Tells the dead man's services how a run ended. Returns at once. */
   ran(run: RunEnd): void {
     for (const { lane, clusters, jobs } of this.#pings) {
@@ -128,10 +158,10 @@ export class Notifier implements AsyncDisposable {
     await Promise.all([...this.#lines, ...this.#pings].map(({ lane }) => lane[Symbol.asyncDispose]()));
   }
 
-  #dispatch(entry: Entry): void {
+  #dispatch(entry: Entry, isFor: (line: Line) => boolean = () => true): void {
     const { notice } = entry;
     entry.toldAt = this.#options.clock.now();
-    for (const line of this.#lines.filter((candidate) => concerns(candidate, entry))) {
+    for (const line of this.#lines.filter((candidate) => concerns(candidate, entry) && isFor(candidate))) {
       entry.told.add(line.sink.name);
       entry.owed.add(line.sink.name);
       line.lane.put(notice.key, notice);
@@ -142,22 +172,24 @@ export class Notifier implements AsyncDisposable {
   }
 
   #restore(saved: readonly SavedNotice[]): void {
-    for (const one of saved) {
-      const { notice, toldAt } = fromSaved(one);
-      const entry: Entry = { notice, toldAt, told: new Set(one.told), owed: new Set() };
-      const concerned = this.#lines.filter((line) => concerns(line, entry));
-      if (one.told === undefined) entry.told = new Set(concerned.map(({ sink }) => sink.name));
-      this.#book.put(entry);
-      for (const { sink, lane, incidents } of this.#lines) {
-        if (entry.told.has(sink.name)) incidents?.rejoin(one.bursts?.[sink.name] ?? null, notice);
-        if (one.owed?.includes(sink.name) !== true) continue;
-        entry.owed.add(sink.name);
-        lane.put(notice.key, notice);
-      }
-      if (notice.state === 'resolved') this.#book.settle(notice.key, '');
-    }
+    for (const one of saved) this.#adopt(one);
     this.#endLeftBehind();
     this.#remindLater();
+  }
+
+  #adopt(one: SavedNotice): void {
+    const { notice, toldAt } = fromSaved(one);
+    const entry: Entry = { notice, toldAt, told: new Set(one.told), owed: new Set() };
+    const concerned = this.#lines.filter((line) => concerns(line, entry));
+    if (one.told === undefined) entry.told = new Set(concerned.map(({ sink }) => sink.name));
+    this.#book.put(entry);
+    for (const { sink, lane, incidents } of this.#lines) {
+      if (entry.told.has(sink.name)) incidents?.rejoin(one.bursts?.[sink.name] ?? null, notice);
+      if (one.owed?.includes(sink.name) !== true) continue;
+      entry.owed.add(sink.name);
+      lane.put(notice.key, notice);
+    }
+    if (notice.state === 'resolved') this.#book.settle(notice.key, '');
   }
 
   /** A sink that failed and was then taken out of the config will never work again: nobody else would end that. */

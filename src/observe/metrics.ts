@@ -168,6 +168,40 @@ export const WORKER_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
+/** What became of the notifications of a worker; counters begin at zero with the process. */
+export const NOTIFY_METRICS = {
+  strongroom_notify_up: {
+    type: 'gauge',
+    labels: ['sink'],
+    help: '1 = the sink took what it was sent last, 0 = it did not; absent = nothing was to be sent yet',
+  },
+  strongroom_notify_delivered_total: {
+    type: 'counter',
+    labels: ['sink'],
+    help: 'notifications and pings that the sink took',
+  },
+  strongroom_notify_failures_total: {
+    type: 'counter',
+    labels: ['sink'],
+    help: 'messages that the sink refused or did not answer, each try counted',
+  },
+  strongroom_notify_dropped_total: {
+    type: 'counter',
+    labels: ['sink', 'why'],
+    help: 'notifications that were not told: refused, full (too much waited), stale (a good run too long ago to be pinged), closed (the sinks of the config changed, or the process ended); what is still open is told when the sink takes something again',
+  },
+  strongroom_notify_waiting: {
+    type: 'gauge',
+    labels: ['sink'],
+    help: 'notifications that the sink has not taken yet',
+  },
+  strongroom_problems_open: {
+    type: 'gauge',
+    labels: [],
+    help: 'problems that are open as far as this worker knows: those it told of itself, and those its runs found in the records',
+  },
+} as const satisfies Record<string, MetricSpec>;
+
 /** Of every process that exports metrics. */
 export const PROCESS_METRICS = {
   strongroom_info: {
@@ -185,10 +219,15 @@ export const PROCESS_METRICS = {
 export const METRICS: Readonly<Record<MetricName, MetricSpec>> = {
   ...CLUSTER_METRICS,
   ...WORKER_METRICS,
+  ...NOTIFY_METRICS,
   ...PROCESS_METRICS,
 };
 
-export type MetricName = keyof typeof CLUSTER_METRICS | keyof typeof WORKER_METRICS | keyof typeof PROCESS_METRICS;
+export type MetricName =
+  | keyof typeof CLUSTER_METRICS
+  | keyof typeof WORKER_METRICS
+  | keyof typeof NOTIFY_METRICS
+  | keyof typeof PROCESS_METRICS;
 
 /** docs/metrics.md. */
 export function renderMetrics(): string {
@@ -202,6 +241,11 @@ export function renderMetrics(): string {
       title: 'What a worker does',
       text: 'The worker alone exports these. Counters begin at zero with the process; what happened before is in the signed records of the destinations, and above.',
       metrics: WORKER_METRICS,
+    },
+    {
+      title: 'Notifications of a worker',
+      text: 'The worker alone exports these. A CronJob that cannot reach a sink says so in its log.',
+      metrics: NOTIFY_METRICS,
     },
     { title: 'The process', text: 'Every process with metrics exports these.', metrics: PROCESS_METRICS },
   ];

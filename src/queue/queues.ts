@@ -25,7 +25,9 @@ export type JobData = {
 };
 
 /** What a finished job leaves in the queue: for whoever looks at the queue; the record of the run is in the destinations. */
-export type JobReturn = { run: string; outcome: 'done' | 'partly'; snapshot?: string } | { doneBy: string };
+export type JobReturn =
+  | { run: string; outcome: 'done' | 'partly'; snapshot?: string; missing?: readonly string[] }
+  | { doneBy: string };
 
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 30_000;

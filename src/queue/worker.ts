@@ -2,6 +2,7 @@
  * Takes jobs from the queues and runs them; keeps the queues' schedules as the config says. Redis may lose everything at
  * any time: what should run is in the config, what was done is in the destinations, and both are looked at again and again.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError, Worker } from 'bullmq';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
@@ -45,6 +46,11 @@ export type WorkerEvent =
 /** A worker that says nothing for so long is taken for dead, and its job is given to another, in milliseconds. */
 const LOCK_MS = 30_000;
 const LOOK_FOR_STALLED_MS = 10_000;
+/**
+ * BullMQ waits for the end of its blocking connection, which never comes where Redis was away until a moment ago; once
+ * nothing runs any more it is left behind after so long, in milliseconds.
+ */
+const CLOSE_MS = 5_000;
 /** Between two reports of one stage, in milliseconds: an upload reports each part. */
 const REPORT_MS = 1_000;
 
@@ -54,6 +60,7 @@ export class QueueWorker {
   readonly #queues: Readonly<Record<QueueName, Queue<JobData, JobReturn>>>;
   readonly #workers: readonly Worker<JobData, JobReturn>[];
   #wanted: ReadonlyMap<string, ScheduledJob> = new Map();
+  readonly #atWork = new Set<Promise<JobReturn>>();
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
@@ -71,7 +78,7 @@ export class QueueWorker {
         job: QueuedJob<JobData, JobReturn>,
         _token?: string,
         signal?: AbortSignal,
-      ): Promise<JobReturn> => this.#process(job, signal ?? AbortSignal.abort());
+      ): Promise<JobReturn> => this.#counted(this.#process(job, signal ?? AbortSignal.abort()));
       const worker = new Worker<JobData, JobReturn>(name, processor, {
         ...deps.redis.worker,
         settings,
@@ -167,11 +174,27 @@ export class QueueWorker {
     const timer = setTimeout(() => {
       for (const worker of this.#workers) worker.cancelAllJobs('the worker is being stopped');
     }, graceMs);
+    const late = new AbortController();
     try {
-      await Promise.allSettled(this.#workers.map((worker) => worker.close()));
+      const closed = Promise.allSettled(this.#workers.map((worker) => worker.close()));
+      do {
+        while (this.#atWork.size > 0) await Promise.allSettled(this.#atWork);
+        await Promise.race([closed, delay(CLOSE_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+        // A job that was being taken when the end began is at work only now.
+      } while (this.#atWork.size > 0);
     } finally {
+      late.abort();
       clearTimeout(timer);
       await Promise.allSettled(QUEUES.map((name) => this.#queues[name].close()));
+    }
+  }
+
+  async #counted(running: Promise<JobReturn>): Promise<JobReturn> {
+    this.#atWork.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#atWork.delete(running);
     }
   }
 

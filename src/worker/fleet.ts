@@ -1,6 +1,7 @@
 /** The worker as a whole: queues that follow the config, runs on the clusters, and a look at the destinations for what was missed. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { App } from '../app.ts';
+import type { RunRecord } from '../catalogue/record-types.ts';
 import type { Config } from '../config/load.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { parseClusterName } from '../core/ids.ts';
@@ -11,8 +12,9 @@ import { type ScheduledJob, scheduledJobs } from '../queue/plan.ts';
 import type { JobReturn } from '../queue/queues.ts';
 import type { QueueWorker, Work } from '../queue/worker.ts';
 import { attemptSince, type Sources } from '../run/done-since.ts';
+import { badRunsBefore, isLastWord, lastRun } from '../run/history.ts';
 import type { Job } from '../run/job.ts';
-import { runJob } from '../run/run-job.ts';
+import { type Ran, runJob } from '../run/run-job.ts';
 import { missedRun } from './catch-up.ts';
 
 export type FleetOptions = {
@@ -24,7 +26,26 @@ export type FleetOptions = {
   onMissed(job: ScheduledJob, due: Date): void;
   /** told when what was missed cannot be looked for: no destination of the cluster answers */
   onBlind(job: ScheduledJob, error: StrongroomError): void;
+  notices: FleetNotices;
 };
+
+/** Those who tell people, and what they are given to go by. */
+export type FleetNotices = {
+  /** false = nobody is to be told anything, and nothing has to be read for it */
+  readonly isWanted: boolean;
+  /**
+   * Told before the end of `work` is, unless it cannot be read: the bad runs right before it, newest first; and where
+   * somebody else had done it, whether that run kept its whole promise and no later one was bad.
+   */
+  before(work: Work, known: { bad: readonly RunRecord[]; isWhole: boolean }): void;
+  /** Is it to be looked up whether somebody else ended a problem of this job? */
+  isOpen(job: ScheduledJob): boolean;
+  /** The destinations of the cluster answered; with the newest run of the job where it was looked up. */
+  seen(job: ScheduledJob, last: RunRecord | null): void;
+};
+
+/** What was before a run is worth so long a wait, in milliseconds; where it cannot be read the run is told without. */
+const BEFORE_MS = 15_000;
 
 /** Clusters that are looked at at the same time: a thousand of them must not open ten thousand connections. */
 const LOOKS_AT_ONCE = 8;
@@ -36,6 +57,8 @@ export class Fleet {
   #scheduled: readonly ScheduledJob[];
   /** due times that are known to be done or tried, by schedule: nothing has to be read for those */
   readonly #settled = new Map<string, number>();
+  /** the last due time that was told of as missed, by schedule */
+  readonly #missed = new Map<string, number>();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -108,36 +131,92 @@ export class Fleet {
     this.#options.log.debug({ schedules: this.#scheduled.length }, 'looked for missed runs');
   }
 
-  async #run(app: App, job: Job, { cluster: name, dueAt, isCatchUp }: Work, signal: AbortSignal): Promise<JobReturn> {
+  async #run(app: App, job: Job, work: Work, signal: AbortSignal): Promise<JobReturn> {
+    const { cluster: name, dueAt, isCatchUp } = work;
     const cluster = parseClusterName(name);
     const id = `${name}.${job.name}`;
+    const begun = this.#options.clock.now();
     if (dueAt !== null) {
       const attempt = await attemptSince(await this.#sources(app, name, signal), job.name, dueAt, signal);
       if (attempt !== null && attempt.outcome !== 'failed') {
         this.#settle(id, dueAt);
+        await this.#readBefore(app, work, { before: attempt.at, doneBy: attempt.run }, signal);
         return { doneBy: attempt.run };
       }
     }
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
-    const ran = await runJob(job, app, cluster, { door, dueAt }, signal);
+    let ran: Ran;
+    try {
+      ran = await runJob(job, app, cluster, { door, dueAt }, signal);
+    } finally {
+      await this.#readBefore(app, work, { before: begun, doneBy: null }, signal);
+    }
     if (dueAt !== null) this.#settle(id, dueAt);
     const outcome = ran.missing.length === 0 ? 'done' : 'partly';
-    return { run: ran.run, outcome, ...(ran.snapshot === undefined ? {} : { snapshot: ran.snapshot }) };
+    return {
+      run: ran.run,
+      outcome,
+      ...(ran.snapshot === undefined ? {} : { snapshot: ran.snapshot }),
+      ...(outcome === 'done' ? {} : { missing: ran.missing }),
+    };
+  }
+
+  /** Never rejects: what was before changes nothing of the run. Read while its stores are open. */
+  async #readBefore(
+    app: App,
+    work: Work,
+    { before, doneBy }: { before: Date; doneBy: string | null },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { notices, log } = this.#options;
+    // A run that was broken off is tried again, and told then.
+    if (!notices.isWanted || signal.aborted) return;
+    const soon = AbortSignal.any([signal, AbortSignal.timeout(BEFORE_MS)]);
+    const { cluster, job, dueAt } = work;
+    try {
+      const records = await app.records(cluster, soon);
+      const bad = await badRunsBefore(records, { job, before, dueAt }, soon);
+      const now = this.#options.clock.now();
+      const isWhole = doneBy !== null && (await isLastWord(records, { job, run: doneBy, now }, soon));
+      notices.before(work, { bad, isWhole });
+    } catch (e) {
+      log.warn({ cluster, job, err: isError(e) ? e.toJSON() : String(e) }, 'the runs before this one cannot be read');
+    }
   }
 
   async #lookAt(job: ScheduledJob, queue: QueueWorker, signal: AbortSignal): Promise<void> {
     const now = this.#options.clock.now();
     try {
       await using app = this.#open();
+      const { notices } = this.#options;
+      let hasAnswered = false;
+      const sources = async (): Promise<Sources> => {
+        const found = await this.#sources(app, job.cluster, signal);
+        hasAnswered = true;
+        return found;
+      };
       const isSettled = (due: Date): boolean => (this.#settled.get(job.id) ?? 0) >= due.getTime();
-      const missed = await missedRun(() => this.#sources(app, job.cluster, signal), job, now, isSettled, signal);
-      if (missed === null) return;
-      this.#options.onMissed(job, missed.due);
-      await queue.ask(job, { missed: missed.due });
+      const missed = await missedRun(sources, job, now, isSettled, signal);
+      const last = notices.isOpen(job) ? await lastRun((await sources()).records, job.job, now, signal) : null;
+      if (hasAnswered) notices.seen(job, last);
+      if (missed !== null) await this.#makeUp(job, missed.due, queue);
     } catch (e) {
       if (signal.aborted) return;
       const error = isError(e) ? e : new StrongroomError('E_BUG', `a look at ${job.id} failed`, { cause: e });
       this.#options.onBlind(job, error);
+    }
+  }
+
+  async #makeUp(job: ScheduledJob, due: Date, queue: QueueWorker): Promise<void> {
+    // One that stays missed is found at each look; it was missed once.
+    if (this.#missed.get(job.id) !== due.getTime()) this.#options.onMissed(job, due);
+    this.#missed.set(job.id, due.getTime());
+    try {
+      await queue.ask(job, { missed: due });
+    } catch (e) {
+      // Not the destinations: Redis went away between two questions. The next look asks again.
+      const err = isError(e) ? e.toJSON() : String(e);
+      this.#options.log.warn({ job: job.id, err }, 'a run that was missed cannot be asked for');
     }
   }
 

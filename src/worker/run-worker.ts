@@ -14,6 +14,7 @@ import type { Job } from '../run/job.ts';
 import { serve } from '../watch/serve.ts';
 import { watchConfig } from './config-watch.ts';
 import { Fleet } from './fleet.ts';
+import { WorkerNotices } from './worker-notices.ts';
 
 export type RunWorkerOptions = {
   config: Config;
@@ -36,9 +37,11 @@ const PATIENCE_MS = 30_000;
 export async function runWorker(options: RunWorkerOptions, signal: AbortSignal): Promise<void> {
   const { config, log } = options;
   const redis = await queueOptions(config, signal);
+  await using notices = await WorkerNotices.start({ config, clock: systemClock, log }, signal);
   let onBack = (): void => undefined;
   const onState = (state: RedisState): void => {
     tellState(log, state);
+    notices.onRedis(state);
     // It may have been emptied, and what was due meanwhile was not started.
     if (state.state === 'ready') onBack();
   };
@@ -64,8 +67,10 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     },
     onBlind: (job, error) => {
       metrics.onBlind(job);
+      notices.onBlind(job, error);
       log.error({ job: job.id, err: error.toJSON() }, 'it is not known whether a run was missed');
     },
+    notices,
   });
   const queue: QueueWorker = new QueueWorker({
     redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
@@ -73,6 +78,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
     onEvent: (event) => {
       metrics.onEvent(event);
+      notices.onEvent(event);
       tellEvent(log, event);
     },
     clock: systemClock,
@@ -88,16 +94,20 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
         load: options.load,
         onChange: (next) => {
           fleet.reconfigure(next);
+          notices.reconfigure(next, fleet.scheduled);
           log.info({ clusters: Object.keys(next.clusters).length }, 'the config changed and is in force');
           void fleet.look(queue, until);
         },
-        onRefusal: (error) => tellRefusal(log, error),
+        onRefusal: (error) => {
+          tellRefusal(log, error);
+          notices.onRefusal(error);
+        },
       },
       until,
     );
     queue.start();
     log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
-    const sources = [(now: Date) => metrics.samples(now)];
+    const sources = [(now: Date) => metrics.samples(now), () => notices.metrics.samples()];
     await Promise.all([watching, fleet.keepWatch(queue, until), showing(options, sources, until)]);
   } finally {
     over.abort();

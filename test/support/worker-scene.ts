@@ -145,7 +145,11 @@ export class WorkerScene implements AsyncDisposable {
   }
 
   async cli(...args: string[]): Promise<CliResult> {
-    return await runCli([...args, '--config', this.config]);
+    return await this.cliWith({}, ...args);
+  }
+
+  async cliWith(env: Record<string, string>, ...args: string[]): Promise<CliResult> {
+    return await runCli([...args, '--config', this.config], { env });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 import { chooseCluster } from '../../config/cluster-config.ts';
-import { StrongroomError } from '../../core/errors.ts';
+import { isError, StrongroomError } from '../../core/errors.ts';
 import type { Run } from '../define.ts';
 import type { JobRunFlags } from '../definitions/job.ts';
 import { partly } from './backup.ts';
@@ -20,13 +20,28 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
   const { runInTurn } = await import('../../run/run-in-turn.ts');
   const request = { door: 'command', dueAt: null } as const;
   const turn = { request, waitMs: flags.lockWait };
-  const outcome = await runInTurn(job, app, name, turn, this.signal).finally(() => progress[Symbol.dispose]());
+  const [{ systemClock }, { tellOnce }] = await Promise.all([
+    import('../../core/units.ts'),
+    import('../../run/tell-once.ts'),
+  ]);
+  const begun = systemClock.now();
+  const ended = (run: string | null) => ({ cluster: name, job: job.name, run, dueAt: null, at: systemClock.now() });
+  const outcome = await runInTurn(job, app, name, turn, this.signal)
+    .finally(() => progress[Symbol.dispose]())
+    .catch(async (error: unknown) => {
+      // Another run is at work, and speaks for itself.
+      if (!isError(error, 'E_LOCKED')) await tellOnce(app, { ...ended(null), outcome: 'failed', error }, begun);
+      throw error;
+    });
   if ('doneBy' in outcome) {
+    await tellOnce(app, { ...ended(outcome.doneBy.run), outcome: 'done', missing: [] }, outcome.doneBy.at, true);
     const { run: by, at } = outcome.doneBy;
     this.output.result({ doneBy: by, at }, () => `${job.name} of ${name} was done meanwhile by run ${by}`);
     return;
   }
   const { ran } = outcome;
   this.output.result(ran.result, () => ran.summary.join('\n'));
+  const { run: made, missing } = ran;
+  await tellOnce(app, { ...ended(made), outcome: missing.length === 0 ? 'done' : 'partly', missing }, begun);
   if (ran.missing.length > 0) throw partly(ran.missing);
 };

@@ -90,9 +90,12 @@ export async function backupLocked(
   const deps = { ...configured, destinations };
   const folder = runFolder(deps.spool.directory, deps.cluster);
   deps.onProgress({ stage: 'preflight' });
-  const before = await inStage('preflight', () => preflight(deps, options, signal));
-  const refusal = preflightFailure(before.checks);
-  if (refusal !== null) throw refusal;
+  const before = await inStage('preflight', async () => {
+    const found = await preflight(deps, options, signal);
+    const refusal = preflightFailure(found.checks);
+    if (refusal !== null) throw refusal;
+    return found;
+  });
   const preflightMs = performance.now() - start;
 
   await note(folder, run, snapshot);

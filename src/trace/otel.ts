@@ -28,7 +28,11 @@ export class OtelTracing implements Tracing {
 
   /** Throws a TypeError where `url` is no address. Opens no connection yet. */
   constructor(url: string, log: Log) {
-    this.#exporter = new CollectorExporter(new URL(url), EXPORT_MS, log);
+    const address = new URL(url);
+    // "collector:4318" is an address, too: of the scheme "collector".
+    if (!/^https?:$/.test(address.protocol))
+      throw new TypeError('the address of the collector is not http:// or https://');
+    this.#exporter = new CollectorExporter(address, EXPORT_MS, log);
     const named = resourceFromAttributes({ 'service.name': 'strongroom', 'service.version': TOOL_VERSION });
     this.#provider = new TracerProvider({
       // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before ours.

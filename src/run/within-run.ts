@@ -1,6 +1,7 @@
 /** The frame of a run, whichever door it came through: its name in the log, and its trace. */
 import type { App } from '../app.ts';
 import type { RunRecord } from '../catalogue/record-types.ts';
+import { isError } from '../core/errors.ts';
 import { type Around, inScope, nameScope } from '../core/scope.ts';
 
 export type RunFrame = {
@@ -41,13 +42,14 @@ export async function withinRun<T>(
       fields,
       async () => {
         app.log.debug({ door }, 'run begins');
-        let outcome: RunRecord['outcome'] = 'failed';
         try {
           const result = await work();
-          outcome = outcomeOf(result);
+          span.set({ 'strongroom.outcome': outcomeOf(result) });
           return result;
-        } finally {
-          span.set({ 'strongroom.outcome': outcome });
+        } catch (e) {
+          // Whoever waits its turn tries every few seconds: among the failed ones these would hide the others.
+          span.set({ 'strongroom.outcome': isError(e, 'E_LOCKED') ? 'locked' : 'failed' });
+          throw e;
         }
       },
       around,

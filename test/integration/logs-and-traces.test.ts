@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CliResult, runCli, startCli } from '../support/strongroom-cli.ts';
 import { type SeenSpan, TraceCollector } from '../support/trace-collector.ts';
 import { type LogLine, WorkerScene } from '../support/worker-scene.ts';
+import { RESTORE_POLICY } from '../support/world.ts';
 
 /** Once a year: nothing is due during a test, and what was due in January was missed. */
 const YEARLY = { backup: { cron: '0 0 1 1 *' } };
@@ -169,6 +170,31 @@ describe('job run, with a collector named by the environment', () => {
     for (const line of linesOf(result)) {
       if (line['run'] !== undefined && line.msg !== 'run ended') expect(line['traceId']).toBe(run.traceId);
     }
+    expectNoSecrets(collector.text + result.stderr);
+  });
+
+  it('sends a trace of a restore, and of its plan alone as of one that ended well', async () => {
+    await using collector = await TraceCollector.start();
+    await scene.world.grant(scene.cluster, RESTORE_POLICY);
+    expect((await cli(['job', 'run', 'backup'])).code).toBe(0);
+    const shares = await scene.world.write('shares', `${scene.cluster.unsealShares.join('\n')}\n`);
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
+    const planned = await cli(['restore', '--dry-run', '--json'], env);
+    expect(planned.code, planned.stderr).toBe(0);
+    expect(JSON.parse(planned.stdout)).toMatchObject({ plan: { into: 'prod' } });
+    const plan = await collector.span('the plan', isRunOf('restore'));
+    expect(plan).toMatchObject({ parentSpanId: '', isFailed: false, attributes: { 'strongroom.outcome': 'done' } });
+    expect(collector.below(plan).toSorted()).toEqual(['fetch', 'lease']);
+
+    const result = await cli(['restore', '--confirm', 'prod', '--shares', `file:${shares}`, '--json'], env);
+    expect(result.code, result.stderr).toBe(0);
+    const run = await collector.span('the restore', isRunOf('restore', [plan.spanId]));
+    expect(run).toMatchObject({ parentSpanId: '', isFailed: false, attributes: { 'strongroom.outcome': 'done' } });
+    expect(collector.below(run).toSorted()).toEqual(['fetch', 'install', 'lease', 'prove', 'safety']);
+    const lines = linesOf(result).filter(({ level }) => level !== undefined);
+    expect(lines.map(({ msg }) => msg)).toContain('restored');
+    const id = run.attributes['strongroom.run'];
+    for (const line of lines) expect(line).toMatchObject({ cluster: 'prod', job: 'restore', run: id });
     expectNoSecrets(collector.text + result.stderr);
   });
 

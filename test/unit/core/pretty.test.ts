@@ -11,7 +11,9 @@ const plain = { isTerminal: false, hasColour: false };
 it('says when, how bad, of which run and stage, what, and the rest', () => {
   const line =
     '{"level":40,"time":"2026-11-22T17:02:03.456Z","cluster":"prod","job":"backup","run":"01X","stage":"upload a","store":"b","n":[1],"msg":"not stored"}\n';
-  expect(prettyLine(line, plain)).toBe('17:02:03.456  warn   prod backup upload a  not stored  run=01X store=b n=[1]\n');
+  expect(prettyLine(line, plain)).toBe(
+    '17:02:03.456  warn   prod backup upload a  not stored  run=01X store=b n=[1]\n',
+  );
 });
 
 it('shows an error with its code, its message and the next step, below', () => {
@@ -48,6 +50,8 @@ it('secrets are cut there, too', async () => {
   await inScope({ cluster: 'prod', job: 'backup', run: '01X' }, async () => {
     log.warn({ token: 'hvs.open', at: { password: 'pa55' }, held: new Secret('sesame') }, 'careful');
   });
-  expect(said).toMatch(/warn {3}prod backup {2}careful {2}run=01X token=\*\*\* at=\{"password":"\*\*\*"\} held=\*\*\*\n$/);
+  expect(said).toMatch(
+    /warn {3}prod backup {2}careful {2}run=01X token=\*\*\* at=\{"password":"\*\*\*"\} held=\*\*\*\n$/,
+  );
   expect(said).not.toMatch(/hvs\.open|pa55|sesame/);
 });

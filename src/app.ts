@@ -8,8 +8,9 @@ import { type ClusterConfig, clusterConfig, readRecipients } from './config/clus
 import type { Config } from './config/load.ts';
 import { retentionOf } from './config/retention.ts';
 import type { DestinationConfig, KmsKeyConfig } from './config/schema.ts';
+import { traceUrl } from './config/tracing.ts';
 import type { ClusterName, RunId, SnapshotId } from './core/ids.ts';
-import { createLog, type Log } from './core/log.ts';
+import { type Log, openLog } from './core/log.ts';
 import { type OnProgress, unwatched } from './core/progress.ts';
 import type { Secret } from './core/secret.ts';
 import { systemClock } from './core/units.ts';
@@ -28,6 +29,7 @@ import type { SpoolOptions } from './spool/spool.ts';
 import { FileStore } from './store/file.ts';
 import { S3Store } from './store/s3.ts';
 import type { Store } from './store/store.ts';
+import { openTracing, type Tracing } from './trace/tracing.ts';
 import type { VaultAuth } from './vault/auth.ts';
 import { VaultCluster } from './vault/cluster.ts';
 import { TOOL_VERSION } from './version.ts';
@@ -46,6 +48,8 @@ export type OpenOptions = {
   door?: string;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
+  /** stays the caller's; default: opened for the first run, as the config and the environment say */
+  tracing?: Tracing;
 };
 
 /** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
@@ -56,12 +60,22 @@ export class App implements AsyncDisposable {
   readonly #door: string;
   readonly #stack = new AsyncDisposableStack();
   readonly #stores = new Map<string, Store>();
+  #tracing: Promise<Tracing> | undefined;
 
   constructor(config: Config, options: OpenOptions = {}) {
     this.config = config;
-    this.log = options.log ?? createLog(config.log.level);
+    this.log = options.log ?? openLog(config.log);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    if (options.tracing !== undefined) this.#tracing = Promise.resolve(options.tracing);
+  }
+
+  /** Where runs are traced. Never rejects, and loads nothing where there is no collector. */
+  async tracing(): Promise<Tracing> {
+    this.#tracing ??= openTracing(traceUrl(this.config.tracing, process.env), this.log).then((opened) =>
+      this.#stack.use(opened),
+    );
+    return await this.#tracing;
   }
 
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { CopyRecord, Manifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, newSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
+import { inStage } from '../core/scope.ts';
 import { completeWraps } from '../crypt/complete.ts';
 import { checkRecipients } from '../crypt/policy.ts';
 import { type MissingWrap, type Sidecar, serialiseSidecar } from '../crypt/sidecar.ts';
@@ -56,9 +57,9 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   const folder = runFolder(deps.spool.directory, deps.cluster);
   await using _lock = await takeLock(join(folder, 'lock'), run, now);
   // The spool's lock is for this machine; the lease is for all of them.
-  await using lease = await takeClusterLease(deps, run, signal);
+  await using lease = await inStage('lease', () => takeClusterLease(deps, run, signal));
   const either = AbortSignal.any([signal, lease.signal]);
-  const killed = await sweepAfterCrash(deps, folder, either);
+  const killed = await inStage('sweep', () => sweepAfterCrash(deps, folder, either));
   const result = await backupLocked(deps, options, { run, lease }, either);
   await sweepAgain(deps, folder, killed, either);
   return { ...result, timings: { ...result.timings, total: performance.now() - start } };
@@ -89,9 +90,12 @@ export async function backupLocked(
   const deps = { ...configured, destinations };
   const folder = runFolder(deps.spool.directory, deps.cluster);
   deps.onProgress({ stage: 'preflight' });
-  const before = await preflight(deps, options, signal);
-  const refusal = preflightFailure(before.checks);
-  if (refusal !== null) throw refusal;
+  const before = await inStage('preflight', async () => {
+    const found = await preflight(deps, options, signal);
+    const refusal = preflightFailure(found.checks);
+    if (refusal !== null) throw refusal;
+    return found;
+  });
   const preflightMs = performance.now() - start;
 
   await note(folder, run, snapshot);
@@ -150,8 +154,10 @@ async function backUp(
 ): Promise<Made> {
   const snapshotStart = performance.now();
   await using spool = await SpoolFile.create(deps.spool, join(deps.cluster, `${snapshot}.spool`));
-  const taken = await takeVerified(deps, snapshot, spool, signal);
-  const warnings = await judge(deps, options, taken, before, signal);
+  const { taken, warnings } = await inStage('snapshot', async () => {
+    const made = await takeVerified(deps, snapshot, spool, signal);
+    return { taken: made, warnings: await judge(deps, options, made, before, signal) };
+  });
   const uploadStart = performance.now();
 
   const body = await spool.hashParts(signal);
@@ -160,7 +166,8 @@ async function backUp(
   const copies = await Promise.allSettled(
     deps.destinations.map(async (destination) => {
       const { prove, onProgress } = deps;
-      return await uploadCopy(destination, what, { prove, now: deps.clock.now(), onProgress, signal });
+      const how = { prove, now: deps.clock.now(), onProgress, signal };
+      return await inStage(`upload ${destination.store.name}`, () => uploadCopy(destination, what, how));
     }),
   );
   signal.throwIfAborted();
@@ -181,7 +188,7 @@ async function backUp(
     sidecar,
   });
   const onRecord = await onPublish();
-  const published = await publish(deps, manifest, { holders, onRecord }, signal);
+  const published = await inStage('publish', () => publish(deps, manifest, { holders, onRecord }, signal));
   const missing = [
     ...failures.map(({ store, error }) => ({ what: `copy in ${store}`, code: error.code, message: error.message })),
     ...published.failures.map(({ store, error }) => ({

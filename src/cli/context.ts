@@ -30,7 +30,8 @@ export function createContext(host: Host, mode: Mode): Context {
         import('../config/load.ts'),
       ]);
       const file = await findConfig(flag, { env: host.env, cwd: host.cwd });
-      return loadConfig(file, { env: host.env, warn: (message) => output.warn(message) });
+      const config = await loadConfig(file, { env: host.env, warn: (message) => output.warn(message) });
+      return mode.pretty ? { ...config, log: { ...config.log, format: 'pretty' } } : config;
     },
   };
 }

@@ -4,7 +4,7 @@ import { EXIT } from '../core/errors.ts';
 import type { Context } from './context.ts';
 
 /** The flags of every command. */
-export type CommonFlags = { config?: string; json: boolean; verbose: boolean };
+export type CommonFlags = { config?: string; json: boolean; verbose: boolean; pretty: boolean };
 
 export const text = (value: string): string => value;
 
@@ -22,6 +22,12 @@ export const commonFlags: FlagParametersForType<CommonFlags, Context> = {
     default: false,
     withNegated: false,
     brief: 'Causes of failures; also STRONGROOM_DEBUG=1',
+  },
+  pretty: {
+    kind: 'boolean',
+    default: false,
+    withNegated: false,
+    brief: 'Log lines for eyes instead of JSON; default: log.format of the config',
   },
 };
 

@@ -14,7 +14,7 @@ export function primaryFailure(e: unknown, signal: AbortSignal): unknown {
 }
 
 /** The failure as it is written to standard error, with the newline at its end. */
-export function renderFailure(failure: unknown, mode: Mode): string {
+export function renderFailure(failure: unknown, mode: Pick<Mode, 'json' | 'verbose'>): string {
   return mode.json
     ? `${JSON.stringify({ error: failureDocument(failure) })}\n`
     : `${failureText(failure, mode).join('\n')}\n`;
@@ -25,7 +25,7 @@ function failureDocument(failure: unknown): Record<string, unknown> {
   return { ...known.toJSON(), exitCode: exitCodeOf(known) };
 }
 
-function failureText(failure: unknown, mode: Mode): string[] {
+function failureText(failure: unknown, mode: Pick<Mode, 'json' | 'verbose'>): string[] {
   if (!isError(failure)) {
     const stack = failure instanceof Error && mode.verbose ? [`  ${failure.stack ?? ''}`] : [];
     const hint = mode.verbose

@@ -18,6 +18,8 @@ export type Mode = {
   json: boolean;
   /** causes and stacks of failures too */
   verbose: boolean;
+  /** log lines for eyes, whatever the config says */
+  pretty: boolean;
 };
 
 /**
@@ -30,6 +32,7 @@ export function modeOf(argv: readonly string[], env: Host['env']): Mode {
   const debug = env['STRONGROOM_DEBUG'] ?? '';
   return {
     json: flags.some((flag) => /^--json(?:=(?:true|t|yes|y|on|1))?$/.test(flag)),
+    pretty: flags.some((flag) => /^--pretty(?:=(?:true|t|yes|y|on|1))?$/.test(flag)),
     verbose: flags.some((flag) => flag === '-v' || flag === '--verbose') || (debug !== '' && debug !== '0'),
   };
 }

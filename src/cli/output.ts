@@ -13,7 +13,7 @@ export type Output = {
   warn(line: string): void;
 };
 
-export function createOutput(host: Pick<Host, 'stdout' | 'stderr'>, mode: Mode): Output {
+export function createOutput(host: Pick<Host, 'stdout' | 'stderr'>, mode: Pick<Mode, 'json' | 'verbose'>): Output {
   return {
     ...mode,
     result(document, text) {

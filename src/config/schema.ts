@@ -7,6 +7,7 @@ import { encryption, type kmsKey, signing } from './keys.ts';
 import { notifications } from './notifications.ts';
 import { queue } from './queue.ts';
 import { serve } from './serve.ts';
+import { tracing } from './tracing.ts';
 import { worker } from './worker.ts';
 
 const spool = z.strictObject({
@@ -22,6 +23,10 @@ const log = z.strictObject({
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .prefault('info')
     .describe('least level that is written'),
+  format: z
+    .enum(['json', 'pretty'])
+    .prefault('json')
+    .describe('json: one object a line, for programs; pretty: for eyes, as --pretty'),
 });
 
 /** At least one entry; `what` is for the message. The names themselves are checked in rules.ts, beside all else. */
@@ -35,7 +40,8 @@ function named<T extends z.ZodType>(what: string, value: T) {
 export const configSchema = z.strictObject({
   version: z.literal(1).describe('version of this format'),
   spool: spool.prefault({}).describe('room on local disk: the cluster never waits for a slow destination'),
-  log: log.prefault({}).describe('log lines, as JSON on standard error'),
+  log: log.prefault({}).describe('log lines, on standard error'),
+  tracing: tracing.prefault({}).describe('traces of runs, by OpenTelemetry'),
   destinations: named('destination', destination).describe('where backups are stored, by name'),
   encryption: encryption.prefault({}).describe('who can open a snapshot'),
   signing: signing.describe('who vouches for a snapshot'),

@@ -40,6 +40,9 @@ export const JOB_OPTIONS = {
   removeOnFail: { age: 30 * 86_400, count: 5_000 },
 } as const satisfies JobsOptions;
 
+/** Of a schedule: each run makes the next one, and without this all of them, for years, would be one trace. */
+export const SCHEDULED_OPTIONS = { ...JOB_OPTIONS, telemetry: { omitContext: true } } as const satisfies JobsOptions;
+
 /**
  * The wait before try `made + 1`, in milliseconds: 30 s, 60 s, 2 min … 10 min, shortened by up to half: many clusters that
  * failed for one reason do not come back in the same second.

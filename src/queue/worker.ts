@@ -7,11 +7,20 @@ import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
+import { inScope } from '../core/scope.ts';
 import type { Clock } from '../core/units.ts';
 import type { JobName } from '../run/job.ts';
 import { dueAtOrBefore, nextStart } from '../schedule/schedule.ts';
 import { changesTo, type ScheduledJob } from './plan.ts';
-import { backoffMs, JOB_OPTIONS, type JobData, type JobReturn, QUEUES, type QueueName } from './queues.ts';
+import {
+  backoffMs,
+  JOB_OPTIONS,
+  type JobData,
+  type JobReturn,
+  QUEUES,
+  type QueueName,
+  SCHEDULED_OPTIONS,
+} from './queues.ts';
 
 export type Work = {
   cluster: string;
@@ -202,7 +211,7 @@ export class QueueWorker {
     await queue.upsertJobScheduler(
       id,
       { pattern: schedule.cron, tz: schedule.timeZone },
-      { name: id, data: { cluster, jitterMs: schedule.jitterMs }, opts: JOB_OPTIONS },
+      { name: id, data: { cluster, jitterMs: schedule.jitterMs }, opts: SCHEDULED_OPTIONS },
     );
   }
 
@@ -216,6 +225,10 @@ export class QueueWorker {
 
   async #process(queued: QueuedJob<JobData, JobReturn>, signal: AbortSignal): Promise<JobReturn> {
     const work = this.#workOf(queued);
+    return await inScope({ cluster: work.cluster, job: work.job }, () => this.#perform(work, queued, signal));
+  }
+
+  async #perform(work: Work, queued: QueuedJob<JobData, JobReturn>, signal: AbortSignal): Promise<JobReturn> {
     this.#deps.onEvent({ kind: 'started', work });
     try {
       const result = await this.#deps.perform(work, signal, this.#reporter(queued));

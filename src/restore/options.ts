@@ -68,4 +68,6 @@ export type RestoreOptions = {
   restartWaitMs: number;
   /** the snapshot was handed over by a run that nothing here knows of: open the cluster and prove it, install nothing */
   resume: boolean;
+  /** of whoever calls, who has given it a name already; default: a new one */
+  run?: RunId;
 };

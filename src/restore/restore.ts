@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId } from '../core/ids.ts';
+import { inStage } from '../core/scope.ts';
 import type { Lease } from '../lease/lease.ts';
 import { removeSpoolFiles, runFolder } from '../spool/folder.ts';
 import { takeLock } from '../spool/lock.ts';
@@ -41,17 +42,17 @@ export async function restore(
   signal: AbortSignal,
 ): Promise<RestoreResult> {
   const start = performance.now();
-  const run = newRunId(deps.clock.now());
+  const run = options.run ?? newRunId(deps.clock.now());
   const folder = runFolder(deps.spool.directory, deps.into);
   await using _lock = await takeLock(join(folder, 'lock'), run, deps.clock.now());
-  const { lease, notice: alone } = await beAlone(deps, run, signal);
+  const { lease, notice: alone } = await inStage('lease', () => beAlone(deps, run, signal));
   await using _lease = lease;
   const lockedAt = performance.now();
   await removeSpoolFiles(folder);
   const isNoted = (await readHandover(folder, deps.log)) !== null;
   const progress: Progress = { run, lease, folder, start, lockedAt, target: isNoted ? 'unknown' : 'untouched' };
   try {
-    await using source = await openSource(deps, options.snapshot, signal);
+    await using source = await inStage('fetch', () => openSource(deps, options.snapshot, signal));
     const fetched = performance.now();
     const { notice: found, ended } = await goOn(deps, options, source, confirm, { progress, fetched }, signal);
     if (ended !== null) return ended;
@@ -92,7 +93,7 @@ async function goOn(
   progress.target = handover === null ? 'untouched' : 'unknown';
   if (handover === null) return { notice: [], ended: null };
   const timeoutMs = options.settleTimeoutMs;
-  const found = await whatBecameOf(deps, handover, source, { lockedAt, timeoutMs }, signal);
+  const found = await inStage('look', () => whatBecameOf(deps, handover, source, { lockedAt, timeoutMs }, signal));
   if (found.outcome === 'absent') {
     progress.target = 'untouched';
     if (!options.resume) return { notice: [found.notice], ended: null };
@@ -113,7 +114,7 @@ async function goOn(
     since: performance.now() - (deps.clock.now().getTime() - Date.parse(handover.at)),
     isForeign: sourceId === null || sourceId !== handover.clusterIdBefore,
   };
-  const finished = await finish(deps, options, source, installed, signal);
+  const finished = await inStage('prove', () => finish(deps, options, source, installed, signal));
   const { safety } = handover;
   const times = { start, fetched, safe: fetched, installed: fetched };
   return { notice: [], ended: await conclude(deps, folder, source, { plan: null, safety, finished, times }) };
@@ -174,20 +175,19 @@ async function begin(
   await confirm(plan, describePlan(plan, source.label));
 
   const confirmed = performance.now();
-  const kept = await keepSafe(deps, { run, lease }, signal);
+  const kept = await inStage('safety', () => keepSafe(deps, { run, lease }, signal));
   const safe = performance.now();
   const safety = kept?.snapshot ?? null;
   checkAlone(deps, lease);
   progress.target = 'handed over';
-  const handover = await install(deps, run, plan, source, { folder, safety, readTimeoutMs }, signal).catch(
-    (e: unknown) => {
-      progress.target = 'untouched';
-      throw e;
-    },
-  );
+  const how = { folder, safety, readTimeoutMs };
+  const handover = await inStage('install', () => install(deps, run, plan, source, how, signal)).catch((e: unknown) => {
+    progress.target = 'untouched';
+    throw e;
+  });
   const installed = performance.now();
   const arrived = { expect: expected(source, handover), since: installed, isForeign: plan.isForeign };
-  const finished = await finish(deps, options, source, arrived, signal);
+  const finished = await inStage('prove', () => finish(deps, options, source, arrived, signal));
   // People's time is theirs: the restore took what it took without it.
   const times = { start: start + (confirmed - fetched), fetched: confirmed, safe, installed };
   return await conclude(deps, folder, source, { plan, safety, finished, times });

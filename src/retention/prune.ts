@@ -4,6 +4,7 @@ import { eachBounded } from '../core/bounded.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
+import { inStage } from '../core/scope.ts';
 import type { Lease } from '../lease/lease.ts';
 import type { Store } from '../store/store.ts';
 import { type Removal, writeJournal } from './journal.ts';
@@ -47,16 +48,17 @@ export async function prune(
   signal: AbortSignal,
 ): Promise<PruneResult> {
   const { run, only } = options;
-  await using lease = await deps.takeLease(run, signal);
+  await using lease = await inStage('lease', () => deps.takeLease(run, signal));
   const either = AbortSignal.any([signal, lease.signal]);
-  const plan = await planPrune(deps, either);
+  const plan = await inStage('plan', () => planPrune(deps, either));
   await writeMarks(deps, plan.marks, either);
   const destinations: DestinationResult[] = [];
   for (const one of plan.destinations) {
     if (only !== undefined && one.destination !== only) continue;
     const store = deps.destinations.find((known) => known.store.name === one.destination)?.store;
     if (store === undefined) throw new StrongroomError('E_BUG', `a plan for an unknown destination ${one.destination}`);
-    destinations.push(await carryOut(deps, one, { run, store, at: plan.at }, either));
+    const how = { run, store, at: plan.at };
+    destinations.push(await inStage(`prune ${one.destination}`, () => carryOut(deps, one, how, either)));
   }
   either.throwIfAborted();
   return { run, plan, destinations, marks: plan.marks };

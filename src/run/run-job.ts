@@ -7,6 +7,7 @@ import { type ClusterName, newRunId, type RunId } from '../core/ids.ts';
 import { systemClock } from '../core/units.ts';
 import { TOOL_VERSION } from '../version.ts';
 import type { Job, JobOutcome, Request } from './job.ts';
+import { withinRun } from './within-run.ts';
 
 /** A run that was stopped still says so: for so long, in milliseconds. */
 const LAST_WORDS_MS = 5_000;
@@ -35,6 +36,23 @@ export async function runJob(
 ): Promise<Ran> {
   const startedAt = systemClock.now();
   const run = newRunId(startedAt);
+  const frame = { cluster, job: job.name, run, door: request.door };
+  return await withinRun(
+    app,
+    frame,
+    () => runRecorded(job, app, cluster, request, { run, startedAt }, signal),
+    ({ missing }) => (missing.length === 0 ? 'done' : 'partly'),
+  );
+}
+
+async function runRecorded(
+  job: Job,
+  app: App,
+  cluster: ClusterName,
+  request: Request,
+  { run, startedAt }: { run: RunId; startedAt: Date },
+  signal: AbortSignal,
+): Promise<Ran> {
   const began = performance.now();
   const known = {
     schema: '1',

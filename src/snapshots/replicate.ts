@@ -5,6 +5,7 @@ import { StrongroomError } from '../core/errors.ts';
 import { type ClusterName, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
+import { inStage } from '../core/scope.ts';
 import { type Clock, formatDuration } from '../core/units.ts';
 import type { ObjectKind } from '../store/layout.ts';
 import type { ProofKind } from '../store/prove-copy.ts';
@@ -84,7 +85,7 @@ export async function replicate(
   signal: AbortSignal,
 ): Promise<ReplicateResult> {
   const stores = deps.destinations.map(({ store }) => store);
-  const survey = await surveyCopies(deps.cluster, stores, signal);
+  const survey = await inStage('survey', () => surveyCopies(deps.cluster, stores, signal));
   const suspects = await badProofs(deps.records, survey, signal);
   const result: ReplicateResult = { snapshots: 0, young: 0, repaired: [], cleared: [], unmended: [] };
   const away = new Map(survey.away.map(({ destination, error }) => [destination, error]));
@@ -101,14 +102,16 @@ export async function replicate(
     }
     const destinations = wanted(deps, options, survey, snapshot).filter(({ store }) => !away.has(store.name));
     if (!isToBeLookedAt(survey, suspects, snapshot, destinations)) continue;
-    const mended = await mendSnapshot(
-      { ...deps, away, survey, suspects: suspects.bad, prove: options.prove, run: options.run },
-      snapshot,
-      destinations,
-      signal,
-    );
-    if (mended.lost !== null) lost.push(mended.lost);
-    for (const copy of mended.copies) note(deps, result, away, snapshot, copy);
+    await inStage('mend', async () => {
+      const mended = await mendSnapshot(
+        { ...deps, away, survey, suspects: suspects.bad, prove: options.prove, run: options.run },
+        snapshot,
+        destinations,
+        signal,
+      );
+      if (mended.lost !== null) lost.push(mended.lost);
+      for (const copy of mended.copies) note(deps, result, away, snapshot, copy);
+    });
   }
   for (const error of lost)
     deps.log.error({ cluster: deps.cluster, err: error.toJSON() }, 'a snapshot is whole nowhere');

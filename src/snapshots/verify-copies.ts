@@ -5,6 +5,7 @@ import { isUnbelievable } from '../catalogue/unbelievable.ts';
 import { type ErrorCode, isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
+import { inStage } from '../core/scope.ts';
 import { type Clock, formatBytes } from '../core/units.ts';
 import { type CopyToProve, copiesByNeed, proofTime } from './choose-copies.ts';
 import { type CopyVerdict, type VerifyDeps, verifySnapshot } from './verify.ts';
@@ -90,7 +91,9 @@ export async function verifyCopies(
     }
     const found = await manifests.of(copy.snapshot, signal);
     if (found === null) continue;
-    const { verified, error } = await verifyOne(deps, copy, found, run, signal);
+    const { verified, error } = await inStage(`verify ${copy.destination}`, () =>
+      verifyOne(deps, copy, found, run, signal),
+    );
     result.verified.push(verified);
     result.bytes += verified.bytes;
     if (error === null) continue;

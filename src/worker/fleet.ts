@@ -15,6 +15,7 @@ import { attemptSince, type Sources } from '../run/done-since.ts';
 import { badRunsBefore, isLastWord, lastRun } from '../run/history.ts';
 import type { Job } from '../run/job.ts';
 import { type Ran, runJob } from '../run/run-job.ts';
+import type { Tracing } from '../trace/tracing.ts';
 import { missedRun } from './catch-up.ts';
 
 export type FleetOptions = {
@@ -22,6 +23,7 @@ export type FleetOptions = {
   jobs: readonly Job[];
   clock: Clock;
   log: Log;
+  tracing: Tracing;
   /** told of a run that was missed and is now made up for */
   onMissed(job: ScheduledJob, due: Date): void;
   /** told when what was missed cannot be looked for: no destination of the cluster answers */
@@ -233,7 +235,8 @@ export class Fleet {
   }
 
   #open(onProgress: OnProgress = unwatched): App {
-    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress });
+    const { log, tracing } = this.#options;
+    return new App(this.#config, { log, tracing, door: 'strongroom worker', onProgress });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -1,5 +1,6 @@
 /** `strongroom worker`: from the start to the end of the process. */
 import type { Config } from '../config/load.ts';
+import { traceUrl } from '../config/tracing.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import type { Listen } from '../core/listen.ts';
 import type { Log } from '../core/log.ts';
@@ -11,6 +12,7 @@ import { openRedis, type RedisConnection, type RedisState } from '../queue/redis
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
 import { queueOptions } from '../queue-options.ts';
 import type { Job } from '../run/job.ts';
+import { openTracing } from '../trace/tracing.ts';
 import { serve } from '../watch/serve.ts';
 import { watchConfig } from './config-watch.ts';
 import { Fleet } from './fleet.ts';
@@ -38,6 +40,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   const { config, log } = options;
   const redis = await queueOptions(config, signal);
   await using notices = await WorkerNotices.start({ config, clock: systemClock, log }, signal);
+  await using tracing = await openTracing(traceUrl(config.tracing, process.env), log);
   let onBack = (): void => undefined;
   const onState = (state: RedisState): void => {
     tellState(log, state);
@@ -61,6 +64,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     jobs: options.jobs,
     clock: systemClock,
     log,
+    tracing,
     onMissed: (job, due) => {
       metrics.onMissed(job);
       log.warn({ job: job.id, due: due.toISOString() }, 'a run was missed; it is made up for now');
@@ -72,8 +76,9 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     },
     notices,
   });
+  const telemetry = tracing.telemetry === null ? {} : { telemetry: tracing.telemetry };
   const queue: QueueWorker = new QueueWorker({
-    redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
+    redis: { producer: { ...producer.bullmq(), ...telemetry }, worker: { ...waiting.bullmq(), ...telemetry } },
     concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
     perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
     onEvent: (event) => {

@@ -1,5 +1,7 @@
 import { chooseCluster } from '../../config/cluster-config.ts';
 import { StrongroomError } from '../../core/errors.ts';
+import { newRunId } from '../../core/ids.ts';
+import { systemClock } from '../../core/units.ts';
 import type { Run } from '../define.ts';
 import type { BackupFlags } from '../definitions/backup.ts';
 import { table } from '../output.ts';
@@ -7,11 +9,12 @@ import { table } from '../output.ts';
 export const run: Run<BackupFlags> = async function (flags) {
   const config = await this.config(flags.config);
   const { name } = chooseCluster(config, flags.cluster);
-  const [{ App }, { backup }, { preflight, preflightFailure }, { summariseBackup }] = await Promise.all([
+  const [{ App }, { backup }, { preflight, preflightFailure }, { summariseBackup }, { withinRun }] = await Promise.all([
     import('../../app.ts'),
     import('../../backup/backup.ts'),
     import('../../backup/preflight.ts'),
     import('../../backup/summary.ts'),
+    import('../../run/within-run.ts'),
   ]);
   const options = { purpose: 'backup', newLineage: flags.newLineage } as const;
   const progress = this.progress();
@@ -34,7 +37,13 @@ export const run: Run<BackupFlags> = async function (flags) {
     return;
   }
 
-  const result = await backup(deps, options, this.signal).finally(() => progress[Symbol.dispose]());
+  const run = newRunId(systemClock.now());
+  const result = await withinRun(
+    app,
+    { cluster: name, job: 'backup', run, door: 'command' },
+    () => backup(deps, { ...options, run }, this.signal),
+    ({ complete }) => (complete ? 'done' : 'partly'),
+  ).finally(() => progress[Symbol.dispose]());
   this.output.result(result, () => summariseBackup(result).join('\n'));
   if (!result.complete) throw partly(result.missing.map(({ what }) => what));
 };

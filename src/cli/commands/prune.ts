@@ -15,11 +15,13 @@ export const run: Run<PruneFlags> = async function (flags) {
     { planPrune },
     { prune, pruneFailure },
     { countText, planDocument, pruneDocument, summarisePrune, totalsOf },
+    { withinRun },
   ] = await Promise.all([
     import('../../app.ts'),
     import('../../retention/prune-plan.ts'),
     import('../../retention/prune.ts'),
     import('../../retention/summary.ts'),
+    import('../../run/within-run.ts'),
   ]);
   await using app = new App(config, { door: 'strongroom prune' });
   const deps = await app.pruneDeps(name, this.signal);
@@ -43,10 +45,12 @@ export const run: Run<PruneFlags> = async function (flags) {
     return;
   }
 
-  const result = await prune(
-    deps,
-    { run: newRunId(systemClock.now()), ...(only === undefined ? {} : { only }) },
-    this.signal,
+  const run = newRunId(systemClock.now());
+  const result = await withinRun(
+    app,
+    { cluster: name, job: 'prune', run, door: 'command' },
+    () => prune(deps, { run, ...(only === undefined ? {} : { only }) }, this.signal),
+    (ended) => (pruneFailure(ended) === null ? 'done' : 'failed'),
   );
   this.output.result(pruneDocument(result), () => summarisePrune(result).join('\n'));
   const failure = pruneFailure(result);

@@ -1,7 +1,9 @@
 import { chooseCluster } from '../../config/cluster-config.ts';
 import { StrongroomError } from '../../core/errors.ts';
-import { parseDuration } from '../../core/units.ts';
+import { newRunId } from '../../core/ids.ts';
+import { parseDuration, systemClock } from '../../core/units.ts';
 import type { RestoreOptions } from '../../restore/options.ts';
+import type { Confirm } from '../../restore/restore.ts';
 import type { RestoreResult } from '../../restore/result.ts';
 import type { Context } from '../context.ts';
 import type { Run } from '../define.ts';
@@ -27,10 +29,11 @@ export const run: Run<RestoreFlags> = async function (flags) {
     });
   }
   const options = optionsOf(flags, this);
-  const [{ App }, { restore }, { summariseRestore }] = await Promise.all([
+  const [{ App }, { restore }, { summariseRestore }, { withinRun }] = await Promise.all([
     import('../../app.ts'),
     import('../../restore/restore.ts'),
     import('../../restore/summary.ts'),
+    import('../../run/within-run.ts'),
   ]);
   const progress = this.progress();
   await using app = new App(config, { onProgress: progress.onProgress, door: 'strongroom restore' });
@@ -60,29 +63,33 @@ export const run: Run<RestoreFlags> = async function (flags) {
     },
     this.signal,
   );
-  try {
-    const result = await restore(
-      deps,
-      options,
-      async (plan, lines) => {
-        progress[Symbol.dispose]();
-        if (flags.dryRun) {
-          this.output.result({ plan }, () => lines.join('\n'));
-          throw new PlanOnly();
-        }
-        for (const line of lines) this.output.say(line);
-        // Asked for when the cluster is already sealed by the restore: too late to find out that nobody can answer.
-        if (plan !== null && plan.sharesNeeded > shares.atMost) throw tooFewShares(plan.sharesNeeded, shares.atMost);
-        if (flags.confirm === undefined) await confirmName(this, into, '--confirm');
-      },
-      this.signal,
-    ).finally(() => progress[Symbol.dispose]());
-    this.output.result(result, () => summariseRestore(result).join('\n'));
-    if (!result.complete) throw partly(result);
-  } catch (e) {
-    if (!(e instanceof PlanOnly)) throw e;
-  }
+  const confirm: Confirm = async (plan, lines) => {
+    progress[Symbol.dispose]();
+    if (flags.dryRun) {
+      this.output.result({ plan }, () => lines.join('\n'));
+      throw new PlanOnly();
+    }
+    for (const line of lines) this.output.say(line);
+    // Asked for when the cluster is already sealed by the restore: too late to find out that nobody can answer.
+    if (plan !== null && plan.sharesNeeded > shares.atMost) throw tooFewShares(plan.sharesNeeded, shares.atMost);
+    if (flags.confirm === undefined) await confirmName(this, into, '--confirm');
+  };
+  const run = newRunId(systemClock.now());
+  const result = await withinRun(
+    app,
+    { cluster: into, job: 'restore', run, door: 'command' },
+    () => restore(deps, { ...options, run }, confirm, this.signal).catch(nullForPlanOnly),
+    (ended) => (ended === null || ended.complete ? 'done' : 'partly'),
+  ).finally(() => progress[Symbol.dispose]());
+  if (result === null) return;
+  this.output.result(result, () => summariseRestore(result).join('\n'));
+  if (!result.complete) throw partly(result);
 };
+
+function nullForPlanOnly(e: unknown): null {
+  if (e instanceof PlanOnly) return null;
+  throw e;
+}
 
 function optionsOf(flags: RestoreFlags, context: Pick<Context, 'stdin'>): RestoreOptions {
   if (flags.at !== undefined && flags.snapshot !== undefined) {

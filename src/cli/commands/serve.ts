@@ -1,6 +1,6 @@
 import { StrongroomError } from '../../core/errors.ts';
 import { parseListen } from '../../core/listen.ts';
-import { createLog } from '../../core/log.ts';
+import { openLog } from '../../core/log.ts';
 import { systemClock } from '../../core/units.ts';
 import type { Run } from '../define.ts';
 import type { ServeFlags } from '../definitions/serve.ts';
@@ -20,7 +20,7 @@ export const run: Run<ServeFlags> = async function (flags) {
       load: () => this.config(config.file),
       listen,
       clock: systemClock,
-      log: createLog(config.log.level),
+      log: openLog(config.log),
       onListening: (url) => this.output.result({ listening: url }, () => `listening on ${url}`),
     },
     this.signal,

@@ -3,13 +3,14 @@ import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CODES, isError, StrongroomError } from '../core/errors.ts';
 import { addActions } from './act.ts';
+import { addBoard } from './board.ts';
 import type { DashboardOptions, Desk } from './desk.ts';
 import { setSecurityHeaders } from './guard.ts';
 import { url } from './html.ts';
 import { renderPage } from './layout.ts';
 import { LiveStreams } from './live.ts';
 import { mayAct, snapshotOf } from './may.ts';
-import { askForms, holdForm } from './pages/actions.ts';
+import { askForms, holdForms } from './pages/actions.ts';
 import { clusterPage } from './pages/cluster.ts';
 import { overviewPage } from './pages/overview.ts';
 import { queuesPage } from './pages/queues.ts';
@@ -18,6 +19,7 @@ import { runsPage } from './pages/runs.ts';
 import { problemPage } from './pages/sign-in.ts';
 import { snapshotPage } from './pages/snapshot.ts';
 import { type Entry, identify } from './people.ts';
+import { sendProblem, wantsPage } from './problem.ts';
 import { readiness } from './readiness.ts';
 import { Seals } from './session.ts';
 import { addSignIn } from './sign-in.ts';
@@ -39,6 +41,15 @@ export async function addDashboard(
   const desk = makeDesk(options);
   const { visitor, cluster, show } = desk;
   const streams = new LiveStreams(clock);
+  const showProblem = async (error: StrongroomError, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const who = await identify(request, options.entry(), desk).catch(() => null);
+    const isAsking = error.code === 'E_DENIED' && who === null && typeof options.entry() === 'object';
+    if (isAsking && request.method === 'GET') {
+      await reply.code(303).header('location', '/login').send();
+      return;
+    }
+    await show(reply, problemPage(error), who, CODES[error.code].http);
+  };
   app.addHook('preClose', async () => streams[Symbol.dispose]());
   app.addHook('onRequest', async (_request, reply) => {
     setSecurityHeaders(reply);
@@ -77,10 +88,20 @@ export async function addDashboard(
       who,
     );
   });
+  const board =
+    queue === null
+      ? null
+      : await addBoard(app, {
+          queues: (signal) => queue.queues(signal),
+          admit: visitor,
+          refuse: async (error, request, reply) =>
+            await (wantsPage(request) ? showProblem(error, request, reply) : sendProblem(reply, error)),
+          log: options.log,
+        });
   app.get('/queues', async (request, reply) => {
     const who = await visitor(request);
     const counts = queue === null ? null : await orWhy(() => queue.counts(request.signal));
-    return show(reply, queuesPage(counts, null), who);
+    return show(reply, queuesPage(counts, board), who);
   });
   app.get('/clusters/:cluster', async (request, reply) => {
     const who = await visitor(request);
@@ -105,7 +126,7 @@ export async function addDashboard(
     const who = await visitor(request);
     const name = cluster(request).status.cluster;
     const detail = await source.snapshot(name, snapshotOf(request), request.signal);
-    const actions = mayAct(desk, who) ? holdForm(name, detail.found.manifest.snapshot, who) : null;
+    const actions = mayAct(desk, who) ? holdForms(name, detail.found.manifest.snapshot, who, detail.isHeld) : null;
     return show(reply, snapshotPage({ detail, zone: source.zoneOf(name), actions, now: clock.now() }), who);
   });
   app.get('/events', async (request, reply) => {
@@ -118,17 +139,7 @@ export async function addDashboard(
   addSignIn(app, desk);
   addActions(app, desk);
 
-  return {
-    showProblem: async (error, request, reply) => {
-      const who = await identify(request, options.entry(), desk).catch(() => null);
-      const isAsking = error.code === 'E_DENIED' && who === null && typeof options.entry() === 'object';
-      if (isAsking && request.method === 'GET') {
-        await reply.code(303).header('location', '/login').send();
-        return;
-      }
-      await show(reply, problemPage(error), who, CODES[error.code].http);
-    },
-  };
+  return { showProblem };
 }
 
 function makeDesk(options: DashboardOptions): Desk {

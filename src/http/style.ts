@@ -85,10 +85,23 @@ if (list !== null) {
   const state = document.getElementById('live-state');
   const lines = new Map();
   const events = new EventSource('/events');
-  events.onopen = () => { state.textContent = 'Connected: what happens from now on is shown here.'; };
-  events.onerror = () => { state.textContent = 'Not connected. Trying again; reload to see what is known.'; };
+  events.onopen = () => {
+    state.textContent = 'Connected: what happens from now on is shown here.';
+    state.className = 'zone';
+  };
+  events.onerror = () => {
+    state.textContent = events.readyState === EventSource.CLOSED
+      ? 'Not connected, and not allowed to be: reload to sign in again.'
+      : 'Not connected. Trying again; reload to see what is known.';
+    state.className = 'note critical';
+  };
   events.onmessage = (message) => {
     const event = JSON.parse(message.data);
+    if (event.kind === 'queue-away' || event.kind === 'queue-back') {
+      state.textContent = event.at.slice(11, 19) + ' UTC ' + event.text;
+      state.className = event.kind === 'queue-away' ? 'note critical' : 'note';
+      return;
+    }
     let line = lines.get(event.id);
     if (line === undefined) {
       line = document.createElement('li');

@@ -42,6 +42,7 @@ export async function runJob(
     run,
     job: job.name,
     door: request.door,
+    ...(request.askedBy === undefined ? {} : { askedBy: request.askedBy }),
     dueAt: request.dueAt?.toISOString() ?? null,
     startedAt: startedAt.toISOString(),
     host: hostname(),

@@ -108,7 +108,12 @@ export class Fleet {
     this.#options.log.debug({ schedules: this.#scheduled.length }, 'looked for missed runs');
   }
 
-  async #run(app: App, job: Job, { cluster: name, dueAt, isCatchUp }: Work, signal: AbortSignal): Promise<JobReturn> {
+  async #run(
+    app: App,
+    job: Job,
+    { cluster: name, dueAt, isCatchUp, askedBy }: Work,
+    signal: AbortSignal,
+  ): Promise<JobReturn> {
     const cluster = parseClusterName(name);
     const id = `${name}.${job.name}`;
     if (dueAt !== null) {
@@ -119,7 +124,8 @@ export class Fleet {
       }
     }
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
-    const ran = await runJob(job, app, cluster, { door, dueAt }, signal);
+    const request = { door, dueAt, ...(askedBy === undefined ? {} : { askedBy }) } as const;
+    const ran = await runJob(job, app, cluster, request, signal);
     if (dueAt !== null) this.#settle(id, dueAt);
     const outcome = ran.missing.length === 0 ? 'done' : 'partly';
     return { run: ran.run, outcome, ...(ran.snapshot === undefined ? {} : { snapshot: ran.snapshot }) };

@@ -12,7 +12,7 @@ import { LiveStreams } from './live.ts';
 import { mayAct, snapshotOf } from './may.ts';
 import { askForms, holdForms } from './pages/actions.ts';
 import { clusterPage } from './pages/cluster.ts';
-import { overviewPage } from './pages/overview.ts';
+import { overviewPage, overviewQuery } from './pages/overview.ts';
 import { queuesPage } from './pages/queues.ts';
 import { retentionPage } from './pages/retention.ts';
 import { runsPage } from './pages/runs.ts';
@@ -24,6 +24,7 @@ import { readiness } from './readiness.ts';
 import { Seals } from './session.ts';
 import { addSignIn } from './sign-in.ts';
 import { ICON, SCRIPT, STYLE } from './style.ts';
+import { WrongTokens } from './wrong-tokens.ts';
 
 const hashed = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 const ASSETS = {
@@ -66,7 +67,7 @@ export async function addDashboard(
     const who = await visitor(request);
     return show(
       reply,
-      overviewPage(source.fleet(), (name) => source.zoneOf(name), clock.now()),
+      overviewPage(source.fleet(), (name) => source.zoneOf(name), clock.now(), overviewQuery(request.query)),
       who,
     );
   });
@@ -144,13 +145,22 @@ export async function addDashboard(
 
 function makeDesk(options: DashboardOptions): Desk {
   const seals = new Seals();
-  const { clock, source, entry } = options;
+  const wrong = new WrongTokens();
+  const { clock, source, entry, log } = options;
   return {
     ...options,
     seals,
+    wrong,
     visitor: async (request) => {
+      const isGuess = request.headers.authorization !== undefined && typeof entry() === 'object';
+      const now = clock.now().getTime();
+      if (isGuess && wrong.isOver(request.ip, now)) throw tooMany();
       const found = await identify(request, entry(), { seals, clock });
       if (found !== null) return found;
+      if (isGuess) {
+        wrong.add(request.ip, now);
+        log.warn({ from: request.ip }, 'a request with a wrong token was refused');
+      }
       throw denied(entry());
     },
     cluster: ({ params }) => {
@@ -165,6 +175,12 @@ function makeDesk(options: DashboardOptions): Desk {
         .type('text/html; charset=utf-8')
         .send(renderPage(page, { visitor, assets: ASSETS, now: clock.now() })),
   };
+}
+
+function tooMany(): StrongroomError {
+  return new StrongroomError('E_DENIED', 'too many wrong tokens came from this address', {
+    hint: 'try again in a minute, with a token of serve.auth',
+  });
 }
 
 function denied(entry: Entry): StrongroomError {

@@ -42,6 +42,9 @@ time, .zone { white-space: nowrap; }
 .ok { color: var(--ok); } .warning { color: var(--warning); } .unknown { color: var(--unknown); } .critical { color: var(--critical); }
 .note.critical { color: inherit; }
 .tally { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; padding: 0; list-style: none; margin: 0 0 1rem; }
+.tally a { text-decoration: none; color: inherit; border: 1px solid var(--line); border-radius: 999px; padding: .15rem .75rem; display: inline-flex; gap: .4em; align-items: center; }
+.tally a:hover { border-color: var(--link); } .tally a[aria-current="true"] { border-color: var(--link); border-width: 2px; }
+.pager { display: flex; gap: 1rem; align-items: center; margin: .75rem 0; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 table { overflow-wrap: break-word; border-collapse: collapse; width: 100%; font-size: .925rem; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--soft); }

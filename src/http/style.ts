@@ -75,6 +75,16 @@ details { margin: .75rem 0; } summary { cursor: pointer; padding: .25rem 0; } de
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
   .who { margin-left: 0; }
+  .scroll { overflow: visible; border: 0; }
+  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  table, caption, tbody, tbody tr, tbody th, tbody td { display: block; }
+  caption { padding: .25rem 0; }
+  tbody tr { border: 1px solid var(--line); border-radius: 6px; margin-bottom: .6rem; padding: .3rem 0; }
+  tbody th { border: 0; padding: .2rem .75rem; }
+  tbody td { display: flow-root; border: 0; padding: .2rem .75rem .2rem 8rem; }
+  tbody td::before { content: attr(data-label); float: left; width: 6.75rem; margin-left: -7.25rem; color: var(--soft); white-space: normal; overflow-wrap: normal; font: .85rem/1.6 system-ui, sans-serif; text-align: left; }
+  tbody td:empty { display: none; }
+  td.number { text-align: left; } td.id, th .id, time, .zone { white-space: normal; } .wrap { min-width: 0; }
 }
 @media print { header, .skip, form { display: none; } .scroll { overflow: visible; } }
 `;

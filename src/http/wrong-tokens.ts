@@ -35,6 +35,6 @@ function placeOf(address: string): string {
   const [head = '', tail = ''] = address.split('::');
   const front = head === '' ? [] : head.split(':');
   const back = tail === '' ? [] : tail.split(':');
-  const zeros = address.includes('::') ? new Array<string>(Math.max(0, 8 - front.length - back.length)).fill('0') : [];
+  const zeros = Array.from({ length: address.includes('::') ? 8 - front.length - back.length : 0 }, () => '0');
   return [...front, ...zeros, ...back].slice(0, 4).join(':');
 }

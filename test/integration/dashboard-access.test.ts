@@ -156,7 +156,7 @@ describe('with tokens', () => {
     ]);
     const journal = site.log.filter(({ act: what }) => what === 'hold' || what === 'release');
     expect(journal.map(({ msg }) => msg)).toEqual([
-      ...new Array<string>(5).fill('an act was refused or failed'),
+      ...Array.from({ length: 5 }, () => 'an act was refused or failed'),
       'an operator acted',
       'an operator acted',
     ]);

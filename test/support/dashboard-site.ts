@@ -158,6 +158,6 @@ async function writeConfig(
     serve: { refreshEvery: '1s', ...serveBlock },
     ...document,
   };
-  await writeFile(file, stringify(config));
+  await writeFile(file, stringify(config, { aliasDuplicateObjects: false }));
   return file;
 }

@@ -91,7 +91,7 @@ ${withCluster ? html`<td>${job}</td>` : html`<th scope="row">${job}</th>`}
 <td>${outcomeBadge(outcome)}</td>
 <td>${timeIn(zone, new Date(startedAt))}</td>
 <td class="number">${formatDuration(took)}</td>
-<td class="wrap-few">${DOORS[door]}${askedBy !== undefined && html` by ${askedBy}`}</td>
+<td>${DOORS[door]}${askedBy !== undefined && html` by ${askedBy}`}</td>
 <td class="wrap">${error !== null && html`<div><code>${error.code}</code> ${error.message}</div>${error.hint !== undefined && html`<div class="zone">${error.hint}</div>`}`}${missing.map((what) => html`<div>lacks ${what}</div>`)}${made}</td>
 <td class="id">${run}</td>
 </tr>`;

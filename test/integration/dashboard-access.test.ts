@@ -190,7 +190,7 @@ describe('behind a proxy that knows who people are', () => {
     const held = await call(`${to}/hold`, { method: 'POST', headers, from: PROXY, body: { why: 'law', csrf } });
     expect(held.status).toBe(201);
     const { text: after } = await call(to, { headers: ada, from: PROXY });
-    expect(after).toContain('<td class="wrap">ada</td>');
+    expect(after).toContain('class="wrap">ada</td>');
     const bobs = { method: 'POST', headers: { 'x-forwarded-user': 'bob', origin: site.url }, from: PROXY };
     expect((await call(`${to}/hold`, { ...bobs, body: { why: 'law', csrf } })).status).toBe(403);
   });

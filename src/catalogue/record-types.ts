@@ -14,6 +14,8 @@ export const runRecordSchema = z.object({
   job: z.string(),
   /** who started it: the worker's schedule, its catch-up of a missed run, or a person or CronJob */
   door: z.enum(['schedule', 'catch-up', 'command']),
+  /** whoever asked for it on the dashboard, as the queue had the name; absent = nobody did */
+  askedBy: z.string().exactOptional(),
   /** the due time that it was for; null = it was not scheduled */
   dueAt: time.nullable(),
   startedAt: time,

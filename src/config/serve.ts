@@ -85,7 +85,9 @@ export const serve = z
     allowActions: z
       .boolean()
       .prefault(false)
-      .describe('operators may ask for a backup or a verify, and hold snapshots; else the dashboard only shows'),
+      .describe(
+        'operators may ask for a backup or a verify, and hold and release snapshots; else the dashboard only shows',
+      ),
   })
   .check(
     rule(['listen', 'token'], (value, report) => {

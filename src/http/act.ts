@@ -39,18 +39,22 @@ export function addActions(app: FastifyInstance, desk: Desk): void {
     return show(reply, askedPage(cluster, job, done), who, 202);
   });
 
-  app.post('/clusters/:cluster/snapshots/:snapshot/hold', async (request, reply) => {
-    const cluster = desk.cluster(request).status.cluster;
-    const snapshot = snapshotOf(request);
-    const { why = '', until = '', csrf = null } = fieldsOf(request);
-    const { who, done } = await journaled(desk, request, { act: 'hold', cluster, snapshot }, csrf, async (operator) => {
-      const reason = why.trim().slice(0, MAX_WHY);
-      if (reason === '') throw new StrongroomError('E_USAGE', 'a hold says why', { hint: 'fill in the reason' });
-      const end = endOf(until, clock.now());
-      return await source.hold({ cluster, snapshot, who: operator.name, why: reason, until: end }, signalOf(request));
+  for (const act of ['hold', 'release'] as const) {
+    app.post(`/clusters/:cluster/snapshots/:snapshot/${act}`, async (request, reply) => {
+      const cluster = desk.cluster(request).status.cluster;
+      const snapshot = snapshotOf(request);
+      const { why = '', until = '', csrf = null } = fieldsOf(request);
+      const { who, done } = await journaled(desk, request, { act, cluster, snapshot }, csrf, async (operator) => {
+        const reason = why.trim().slice(0, MAX_WHY);
+        if (reason === '') throw new StrongroomError('E_USAGE', `a ${act} says why`, { hint: 'fill in the reason' });
+        const wanted = { cluster, snapshot, who: operator.name, why: reason };
+        const signal = signalOf(request);
+        if (act === 'release') return await source.release(wanted, signal);
+        return await source.hold({ ...wanted, until: endOf(until, clock.now()) }, signal);
+      });
+      return show(reply, heldPage(cluster, snapshot, act, done), who, 201);
     });
-    return show(reply, heldPage(cluster, snapshot, done), who, 201);
-  });
+  }
 }
 
 /** Lets operators through, and writes down who wanted what and what became of it. Rejects with E_DENIED, E_FORBIDDEN, and as `act` does. */

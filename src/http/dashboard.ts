@@ -3,25 +3,28 @@ import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { CODES, isError, StrongroomError } from '../core/errors.ts';
 import { addActions } from './act.ts';
+import { addBoard } from './board.ts';
 import type { DashboardOptions, Desk } from './desk.ts';
 import { setSecurityHeaders } from './guard.ts';
 import { url } from './html.ts';
 import { renderPage } from './layout.ts';
 import { LiveStreams } from './live.ts';
 import { mayAct, snapshotOf } from './may.ts';
-import { askForms, holdForm } from './pages/actions.ts';
+import { askForms, holdForms } from './pages/actions.ts';
 import { clusterPage } from './pages/cluster.ts';
-import { overviewPage } from './pages/overview.ts';
+import { overviewPage, overviewQuery } from './pages/overview.ts';
 import { queuesPage } from './pages/queues.ts';
 import { retentionPage } from './pages/retention.ts';
 import { runsPage } from './pages/runs.ts';
 import { problemPage } from './pages/sign-in.ts';
 import { snapshotPage } from './pages/snapshot.ts';
 import { type Entry, identify } from './people.ts';
+import { sendProblem, wantsPage } from './problem.ts';
 import { readiness } from './readiness.ts';
 import { Seals } from './session.ts';
 import { addSignIn } from './sign-in.ts';
 import { ICON, SCRIPT, STYLE } from './style.ts';
+import { WrongTokens } from './wrong-tokens.ts';
 
 const hashed = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 const ASSETS = {
@@ -39,6 +42,15 @@ export async function addDashboard(
   const desk = makeDesk(options);
   const { visitor, cluster, show } = desk;
   const streams = new LiveStreams(clock);
+  const showProblem = async (error: StrongroomError, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const who = await identify(request, options.entry(), desk).catch(() => null);
+    const isAsking = error.code === 'E_DENIED' && who === null && typeof options.entry() === 'object';
+    if (isAsking && request.method === 'GET') {
+      await reply.code(303).header('location', '/login').send();
+      return;
+    }
+    await show(reply, problemPage(error), who, CODES[error.code].http);
+  };
   app.addHook('preClose', async () => streams[Symbol.dispose]());
   app.addHook('onRequest', async (_request, reply) => {
     setSecurityHeaders(reply);
@@ -55,7 +67,7 @@ export async function addDashboard(
     const who = await visitor(request);
     return show(
       reply,
-      overviewPage(source.fleet(), (name) => source.zoneOf(name), clock.now()),
+      overviewPage(source.fleet(), (name) => source.zoneOf(name), clock.now(), overviewQuery(request.query)),
       who,
     );
   });
@@ -77,10 +89,20 @@ export async function addDashboard(
       who,
     );
   });
+  const board =
+    queue === null
+      ? null
+      : await addBoard(app, {
+          queues: (signal) => queue.queues(signal),
+          admit: visitor,
+          refuse: async (error, request, reply) =>
+            await (wantsPage(request) ? showProblem(error, request, reply) : sendProblem(reply, error)),
+          log: options.log,
+        });
   app.get('/queues', async (request, reply) => {
     const who = await visitor(request);
     const counts = queue === null ? null : await orWhy(() => queue.counts(request.signal));
-    return show(reply, queuesPage(counts, null), who);
+    return show(reply, queuesPage(counts, board), who);
   });
   app.get('/clusters/:cluster', async (request, reply) => {
     const who = await visitor(request);
@@ -105,7 +127,7 @@ export async function addDashboard(
     const who = await visitor(request);
     const name = cluster(request).status.cluster;
     const detail = await source.snapshot(name, snapshotOf(request), request.signal);
-    const actions = mayAct(desk, who) ? holdForm(name, detail.found.manifest.snapshot, who) : null;
+    const actions = mayAct(desk, who) ? holdForms(name, detail.found.manifest.snapshot, who, detail.isHeld) : null;
     return show(reply, snapshotPage({ detail, zone: source.zoneOf(name), actions, now: clock.now() }), who);
   });
   app.get('/events', async (request, reply) => {
@@ -118,28 +140,27 @@ export async function addDashboard(
   addSignIn(app, desk);
   addActions(app, desk);
 
-  return {
-    showProblem: async (error, request, reply) => {
-      const who = await identify(request, options.entry(), desk).catch(() => null);
-      const isAsking = error.code === 'E_DENIED' && who === null && typeof options.entry() === 'object';
-      if (isAsking && request.method === 'GET') {
-        await reply.code(303).header('location', '/login').send();
-        return;
-      }
-      await show(reply, problemPage(error), who, CODES[error.code].http);
-    },
-  };
+  return { showProblem };
 }
 
 function makeDesk(options: DashboardOptions): Desk {
   const seals = new Seals();
-  const { clock, source, entry } = options;
+  const wrong = new WrongTokens();
+  const { clock, source, entry, log } = options;
   return {
     ...options,
     seals,
+    wrong,
     visitor: async (request) => {
+      const isGuess = request.headers.authorization !== undefined && typeof entry() === 'object';
+      const now = clock.now().getTime();
+      if (isGuess && wrong.isOver(request.ip, now)) throw tooMany();
       const found = await identify(request, entry(), { seals, clock });
       if (found !== null) return found;
+      if (isGuess) {
+        wrong.add(request.ip, now);
+        log.warn({ from: request.ip }, 'a request with a wrong token was refused');
+      }
       throw denied(entry());
     },
     cluster: ({ params }) => {
@@ -154,6 +175,12 @@ function makeDesk(options: DashboardOptions): Desk {
         .type('text/html; charset=utf-8')
         .send(renderPage(page, { visitor, assets: ASSETS, now: clock.now() })),
   };
+}
+
+function tooMany(): StrongroomError {
+  return new StrongroomError('E_DENIED', 'too many wrong tokens came from this address', {
+    hint: 'try again in a minute, with a token of serve.auth',
+  });
 }
 
 function denied(entry: Entry): StrongroomError {

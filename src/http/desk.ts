@@ -8,6 +8,7 @@ import type { Entry } from './people.ts';
 import type { Seals } from './session.ts';
 import type { DashboardQueue, DashboardSource } from './source.ts';
 import type { Visitor } from './visitor.ts';
+import type { WrongTokens } from './wrong-tokens.ts';
 
 export type DashboardOptions = {
   source: DashboardSource;
@@ -23,6 +24,7 @@ export type DashboardOptions = {
 
 export type Desk = DashboardOptions & {
   seals: Seals;
+  wrong: WrongTokens;
   /** the visitor; throws E_DENIED when there is none */
   visitor: (request: FastifyRequest) => Promise<Visitor>;
   cluster: (request: FastifyRequest) => WatchedStatus;

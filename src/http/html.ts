@@ -13,7 +13,7 @@ export class Html {
     return this.#markup;
   }
 
-  /** Joins literals, which are trusted, and values, which are not. Only for the tag. */
+  /** Joins literals and values, which are escaped already. Only for the tag, and for what it made. */
   static join(strings: readonly string[], values: readonly string[]): Html {
     return new Html(strings.map((text, i) => text + (values[i] ?? '')).join(''));
   }

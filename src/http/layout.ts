@@ -1,5 +1,5 @@
 /** The frame of every page. */
-import { type Content, type Html, html, type LocalUrl, url } from './html.ts';
+import { type Content, Html, html, type LocalUrl, url } from './html.ts';
 import type { Visitor } from './visitor.ts';
 
 export type Page = {
@@ -76,10 +76,26 @@ export function clusterTrail(cluster: string): NonNullable<Page['trail']> {
   ];
 }
 
-/** A table that scrolls by itself where it is wider than the screen. `headings` are those of the columns. */
+/**
+ * A table that scrolls by itself where it is wider than the screen; on a phone each row becomes a list of what it says.
+ * `headings` are those of the columns; a row has a cell for each.
+ */
 export function table(caption: string, headings: readonly string[], rows: readonly Html[]): Html {
-  const head = headings.map((heading) => html`<th scope="col">${heading}</th>`);
-  return html`<div class="scroll" role="group" tabindex="0" aria-label="${caption}"><table><caption>${caption}</caption><thead><tr>${head}</tr></thead><tbody>${rows}</tbody></table></div>`;
+  const head = headings.map((heading) => html`<th scope="col" role="columnheader">${heading}</th>`);
+  const labels = headings.map((heading) => html`data-label="${heading}"`.toString());
+  return html`<div class="scroll" role="group" tabindex="0" aria-label="${caption}"><table role="table"><caption>${caption}</caption><thead role="rowgroup"><tr role="row">${head}</tr></thead><tbody role="rowgroup">${rows.map((row) => labelled(row, labels))}</tbody></table></div>`;
+}
+
+/** A row laid out as a list is no row to a screen reader, unless it says so. What was put in has no tags: they are all ours. */
+function labelled(row: Html, labels: readonly string[]): Html {
+  let column = 0;
+  const markup = row.toString().replace(/<(tr|td|th)(?=[ >])/g, (tag, name: string) => {
+    if (name === 'tr') return `${tag} role="row"`;
+    const label = labels[column] ?? '';
+    column += 1;
+    return `${tag} role="${name === 'th' ? 'rowheader' : 'cell'}" ${label}`;
+  });
+  return Html.join([markup], []);
 }
 
 /** A paragraph that stands out, such as for what could not be read. */

@@ -80,6 +80,13 @@ export function closeSession(doors: Doors): string {
   return cookie('', 0, doors);
 }
 
+/** Ends the session of `request` here too: its cookie opens nothing any more, wherever a copy of it is. */
+export function endSession(request: FastifyRequest, seals: Seals, clock: Clock): void {
+  const given = cookiesOf(request.headers.cookie).get(COOKIE);
+  const session = given === undefined ? null : seals.open(given, clock.now());
+  if (session !== null) seals.end(session, clock.now());
+}
+
 function cookie(value: string, seconds: number, { origin }: Doors): string {
   // Over plain HTTP a browser would refuse a Secure cookie, except from localhost.
   const secure = origin?.startsWith('https:') === true ? '; Secure' : '';

@@ -1,4 +1,7 @@
-/** Sessions of browsers: all that there is of them stands in the cookie, under a MAC. A restart of the server ends them. */
+/**
+ * Sessions of browsers: all that there is of them stands in the cookie, under a MAC; the server remembers only those that were
+ * ended before their time. A restart of the server ends them all.
+ */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../core/secret.ts';
 import type { Role } from './visitor.ts';
@@ -19,6 +22,8 @@ const MAX_COOKIE = 2_000;
 /** Keys of one process: nobody else makes its cookies and form tokens. */
 export class Seals {
   readonly #key = randomBytes(32);
+  /** ids of ended sessions, until they would have been over */
+  readonly #ended = new Map<string, number>();
 
   /** What the cookie holds. */
   seal(session: Session): string {
@@ -26,14 +31,20 @@ export class Seals {
     return `${body}.${this.#mac('session', body)}`;
   }
 
-  /** The session in a cookie; null for one that was changed, made elsewhere, or is over. */
+  /** The session in a cookie; null for one that was changed, made elsewhere, ended, or is over. */
   open(cookie: string, now: Date): Session | null {
     if (cookie.length > MAX_COOKIE) return null;
     const [body = '', mac = '', ...rest] = cookie.split('.');
     if (rest.length > 0 || !isSame(mac, this.#mac('session', body))) return null;
     // Under our own MAC stands nothing but what seal() wrote.
     const session = JSON.parse(Buffer.from(body, 'base64url').toString()) as Session;
-    return session.until > now.getTime() ? session : null;
+    return session.until > now.getTime() && !this.#ended.has(session.id) ? session : null;
+  }
+
+  /** From now on the session opens nothing. */
+  end({ id, until }: Session, now: Date): void {
+    for (const [old, over] of this.#ended) if (over <= now.getTime()) this.#ended.delete(old);
+    this.#ended.set(id, until);
   }
 
   /** What a form must carry to be one of `whose`. */

@@ -6,15 +6,10 @@ import type { Desk } from './desk.ts';
 import { fieldsOf } from './form.ts';
 import { checkOwnForm } from './guard.ts';
 import { signInPage } from './pages/sign-in.ts';
-import { closeSession, type Doors, identify, openSession, roleOf } from './people.ts';
-
-/** Wrong tokens in a minute, from everywhere together; then nobody signs in until it is over. */
-const MAX_WRONG = 20;
-const WINDOW_MS = 60_000;
+import { closeSession, type Doors, endSession, identify, openSession, roleOf } from './people.ts';
 
 export function addSignIn(app: FastifyInstance, desk: Desk): void {
-  const { clock, seals, log, entry, show } = desk;
-  let wrong: number[] = [];
+  const { clock, seals, log, entry, show, wrong } = desk;
   const doors = (): Doors => {
     const now = entry();
     if (typeof now === 'object') return now;
@@ -30,13 +25,13 @@ export function addSignIn(app: FastifyInstance, desk: Desk): void {
     const open = doors();
     checkOwnForm(request, null, null, open.origin);
     const now = clock.now().getTime();
-    wrong = wrong.filter((time) => time > now - WINDOW_MS);
-    if (wrong.length >= MAX_WRONG)
-      return show(reply, signInPage('Too many wrong tokens. Try again in a minute.'), null, 429);
+    if (wrong.isOver(request.ip, now)) {
+      return show(reply, signInPage('Too many wrong tokens came from this address. Try again in a minute.'), null, 429);
+    }
     const { token = '', name = '' } = fieldsOf(request);
     const role = await roleOf(token.trim(), open, signalOf(request));
     if (role === null) {
-      wrong.push(now);
+      wrong.add(request.ip, now);
       log.warn({ from: request.ip }, 'a sign-in with a wrong token was refused');
       return show(reply, signInPage('That is not a token of this server.'), null, 403);
     }
@@ -48,6 +43,8 @@ export function addSignIn(app: FastifyInstance, desk: Desk): void {
     const open = doors();
     const who = await desk.visitor(request);
     checkOwnForm(request, who, fieldsOf(request)['csrf'] ?? null, open.origin);
+    endSession(request, seals, clock);
+    log.info({ who: who.name, role: who.role, from: request.ip }, 'somebody signed out');
     return await reply.code(303).header('set-cookie', closeSession(open)).header('location', '/login').send();
   });
 }

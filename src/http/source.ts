@@ -1,4 +1,5 @@
 /** What the pages show, and where it comes from: a port that strongroom serve fills. Nothing here changes anything but by name. */
+import type { Queue } from 'bullmq';
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { HoldRecord, ProofRecord, RunRecord } from '../catalogue/record-types.ts';
 import type { StrongroomError } from '../core/errors.ts';
@@ -37,6 +38,8 @@ export type SnapshotDetail = {
   proofs: readonly ProofRecord[];
   refusedProofs: number;
   holds: readonly HoldRecord[];
+  /** by the newest record that is believed */
+  isHeld: boolean;
   failures: readonly StrongroomError[];
 };
 
@@ -60,7 +63,17 @@ export type RetentionPreview = {
   unopened: number;
 };
 
-export type HoldRequest = { cluster: string; snapshot: SnapshotId; who: string; why: string; until: Date | null };
+export type ReleaseRequest = { cluster: string; snapshot: SnapshotId; who: string; why: string };
+/** `until` null = until it is released. */
+export type HoldRequest = ReleaseRequest & { until: Date | null };
+export type Held = {
+  /** destinations that took the record; none when a release had only legal holds left to lift */
+  stored: readonly string[];
+  /** destinations that did not take it, or a legal hold */
+  failed: readonly string[];
+  /** what whoever asked should know all the same */
+  warnings: readonly string[];
+};
 
 export type DashboardSource = {
   fleet(): readonly WatchedStatus[];
@@ -72,8 +85,10 @@ export type DashboardSource = {
   snapshot(cluster: string, snapshot: SnapshotId, signal: AbortSignal): Promise<SnapshotDetail>;
   runs(cluster: string, signal: AbortSignal): Promise<Runs>;
   retention(cluster: string, signal: AbortSignal): Promise<readonly RetentionPreview[]>;
-  /** Signs and stores the record of a hold. Rejects when no destination took it. */
-  hold(request: HoldRequest, signal: AbortSignal): Promise<{ stored: readonly string[]; failed: readonly string[] }>;
+  /** Signs and stores the record of a hold, and sets legal holds where there are such. Rejects when no destination took it. */
+  hold(request: HoldRequest, signal: AbortSignal): Promise<Held>;
+  /** Ends a hold likewise. Rejects with E_PRECONDITION when nothing is held. */
+  release(request: ReleaseRequest, signal: AbortSignal): Promise<Held>;
 };
 
 export type QueuedRun = {
@@ -93,16 +108,15 @@ export type DashboardQueue = {
   current(signal: AbortSignal): Promise<readonly QueuedRun[]>;
   /** jobs that can be asked for: those that the cluster's schedule has */
   canAsk(cluster: string): readonly string[];
-  /** Puts a run into the queue; the id there. */
+  /** The queues themselves, for bull-board to look at. */
+  queues(signal: AbortSignal): Promise<readonly Queue[]>;
+  /** Puts a run into the queue; the id there. The error says whether it may have been taken all the same. */
   ask(cluster: string, job: string, who: string, signal: AbortSignal): Promise<string>;
-  /** Tells of every run that starts, goes on and ends, until `signal` aborts. */
+  /** Tells of every run that starts, goes on and ends, and when the queue goes away or comes back, until `signal` aborts. */
   listen(onEvent: (event: LiveEvent) => void, signal: AbortSignal): void;
 };
 
-export type LiveEvent = {
-  kind: 'started' | 'progress' | 'ended' | 'failed';
-  id: string;
-  cluster: string;
-  job: string;
-  text: string;
-};
+export type LiveEvent =
+  | { kind: 'started' | 'progress' | 'ended' | 'failed'; id: string; cluster: string; job: string; text: string }
+  /** of the queue itself: it is away, or there again */
+  | { kind: 'queue-away' | 'queue-back'; text: string };

@@ -42,6 +42,9 @@ time, .zone { white-space: nowrap; }
 .ok { color: var(--ok); } .warning { color: var(--warning); } .unknown { color: var(--unknown); } .critical { color: var(--critical); }
 .note.critical { color: inherit; }
 .tally { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; padding: 0; list-style: none; margin: 0 0 1rem; }
+.tally a { text-decoration: none; color: inherit; border: 1px solid var(--line); border-radius: 999px; padding: .15rem .75rem; display: inline-flex; gap: .4em; align-items: center; }
+.tally a:hover { border-color: var(--link); } .tally a[aria-current="true"] { border-color: var(--link); border-width: 2px; }
+.pager { display: flex; gap: 1rem; align-items: center; margin: .75rem 0; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 table { overflow-wrap: break-word; border-collapse: collapse; width: 100%; font-size: .925rem; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--soft); }
@@ -72,6 +75,16 @@ details { margin: .75rem 0; } summary { cursor: pointer; padding: .25rem 0; } de
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
   .who { margin-left: 0; }
+  .scroll { overflow: visible; border: 0; }
+  thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  table, caption, tbody, tbody tr, tbody th, tbody td { display: block; }
+  caption { padding: .25rem 0; }
+  tbody tr { border: 1px solid var(--line); border-radius: 6px; margin-bottom: .6rem; padding: .3rem 0; }
+  tbody th { border: 0; padding: .2rem .75rem; }
+  tbody td { display: flow-root; border: 0; padding: .2rem .75rem .2rem 8rem; }
+  tbody td::before { content: attr(data-label); float: left; width: 6.75rem; margin-left: -7.25rem; color: var(--soft); white-space: normal; overflow-wrap: normal; font: .85rem/1.6 system-ui, sans-serif; text-align: left; }
+  tbody td:empty { display: none; }
+  td.number { text-align: left; } td.id, th .id, time, .zone { white-space: normal; } .wrap { min-width: 0; }
 }
 @media print { header, .skip, form { display: none; } .scroll { overflow: visible; } }
 `;
@@ -85,10 +98,23 @@ if (list !== null) {
   const state = document.getElementById('live-state');
   const lines = new Map();
   const events = new EventSource('/events');
-  events.onopen = () => { state.textContent = 'Connected: what happens from now on is shown here.'; };
-  events.onerror = () => { state.textContent = 'Not connected. Trying again; reload to see what is known.'; };
+  events.onopen = () => {
+    state.textContent = 'Connected: what happens from now on is shown here.';
+    state.className = 'zone';
+  };
+  events.onerror = () => {
+    state.textContent = events.readyState === EventSource.CLOSED
+      ? 'Not connected, and not allowed to be: reload to sign in again.'
+      : 'Not connected. Trying again; reload to see what is known.';
+    state.className = 'note critical';
+  };
   events.onmessage = (message) => {
     const event = JSON.parse(message.data);
+    if (event.kind === 'queue-away' || event.kind === 'queue-back') {
+      state.textContent = event.at.slice(11, 19) + ' UTC ' + event.text;
+      state.className = event.kind === 'queue-away' ? 'note critical' : 'note';
+      return;
+    }
     let line = lines.get(event.id);
     if (line === undefined) {
       line = document.createElement('li');

@@ -24,9 +24,14 @@ const READONLY_RECONNECT_MS = 1_000;
 
 /**
  * A client that connects at once and comes back by itself, until `isOver` says true. Copies made by `duplicate` obey
- * the same. The caller disconnects it, and listens to 'error'. Throws E_QUEUE_CONFIG for certificates that are none.
+ * the same, and are told to `onCopy`. The caller disconnects it, and listens to 'error'. Throws E_QUEUE_CONFIG for certificates that are none.
  */
-export function createClient(options: RedisOptions, role: RedisRole, isOver: () => boolean): RedisClient {
+export function createClient(
+  options: RedisOptions,
+  role: RedisRole,
+  isOver: () => boolean,
+  onCopy: (copy: RedisClient) => void = () => undefined,
+): RedisClient {
   const tls = tlsOf(options);
   const again = (times: number): number | null => (isOver() ? null : backoffMs(times));
   const common = {
@@ -54,10 +59,11 @@ export function createClient(options: RedisOptions, role: RedisRole, isOver: () 
         dnsLookup: (address, answer) => answer(null, address),
         redisOptions: common,
       }),
+      onCopy,
     );
   }
   const single = { ...common, db: options.db, enableOfflineQueue, retryStrategy: again };
-  if (at.type === 'single') return quietCopies(new Redis({ ...single, ...addresses[0] }));
+  if (at.type === 'single') return quietCopies(new Redis({ ...single, ...addresses[0] }), onCopy);
   return quietCopies(
     new Redis({
       ...single,
@@ -68,6 +74,7 @@ export function createClient(options: RedisOptions, role: RedisRole, isOver: () 
       ...(at.password === undefined ? {} : { sentinelPassword: at.password.reveal() }),
       ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
     }),
+    onCopy,
   );
 }
 
@@ -112,14 +119,21 @@ function reconnectOnReadOnly(role: RedisRole): (e: Error) => false | 1 | 2 {
   };
 }
 
-/** BullMQ takes its listeners off while the socket of a copy still closes; ioredis would print what comes then. */
-function quietCopies<T extends RedisClient>(client: T): T {
+/**
+ * BullMQ takes its listeners off while the socket of a copy still closes; ioredis would print what comes then. Each copy is
+ * told of: BullMQ leaves one behind that was about to connect again when it was closed.
+ */
+function quietCopies<T extends RedisClient>(client: T, onCopy: (copy: RedisClient) => void): T {
+  const watched = <C extends RedisClient>(copy: C): C => {
+    onCopy(copy);
+    return quietCopies(copy.on('error', () => undefined) as C, onCopy);
+  };
   if (client instanceof Cluster) {
     const duplicate = client.duplicate.bind(client);
-    client.duplicate = (...args) => quietCopies(duplicate(...args).on('error', () => undefined));
+    client.duplicate = (...args) => watched(duplicate(...args));
   } else {
     const duplicate = client.duplicate.bind(client);
-    client.duplicate = (...args) => quietCopies(duplicate(...args).on('error', () => undefined));
+    client.duplicate = (...args) => watched(duplicate(...args));
   }
   return client;
 }

@@ -42,6 +42,7 @@ export class RedisConnection implements AsyncDisposable {
   readonly #onState: (state: RedisState) => void;
   readonly #pulse: NodeJS.Timeout;
   readonly #closing = new AbortController();
+  readonly #copies = new Set<RedisClient>();
   #state: RedisState = { state: 'away', since: new Date(), why: null };
   #changed = Promise.withResolvers<void>();
   #failure: StrongroomError | null = null;
@@ -56,7 +57,12 @@ export class RedisConnection implements AsyncDisposable {
     this.#onState = how.onState ?? (() => undefined);
     this.prefix = keyPrefix(options);
     this.name = nameOf(options);
-    this.client = createClient(options, how.role, () => this.#isOver);
+    this.client = createClient(
+      options,
+      how.role,
+      () => this.#isOver,
+      (copy) => this.#copies.add(copy.once('end', () => this.#copies.delete(copy))),
+    );
     const { client } = this;
     client.on('error', (e) => this.#failed(e));
     // A single node or sentinel: others may do, and if not, `error` comes too. These have the better words.
@@ -115,7 +121,7 @@ export class RedisConnection implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     clearInterval(this.#pulse);
-    await disconnect(this.client);
+    await Promise.all([this.client, ...this.#copies].map(disconnect));
   }
 
   get #isOver(): boolean {

@@ -18,14 +18,18 @@ export type SeenEvent = {
 const MAX_SHOWN = 100;
 const COUNTED = ['active', 'waiting', 'delayed', 'prioritized', 'failed', 'completed'] as const;
 
-/** The owner closes it. `redis`: as of the queue worker; both connections stay the caller's. */
+/**
+ * The owner closes it; without Redis that may never end: BullMQ waits for the end of a connection that there is none of, until
+ * that of the caller is closed. `redis`: as of the queue worker; both connections stay the caller's.
+ */
 export class QueueView implements AsyncDisposable {
-  readonly #queues: readonly Queue<JobData, JobReturn>[];
+  /** they are closed with the view */
+  readonly queues: readonly Queue<JobData, JobReturn>[];
   readonly #events: readonly QueueEvents[];
   readonly #listeners = new Set<(event: SeenEvent) => void>();
 
   constructor(redis: Readonly<Record<'producer' | 'worker', QueueBaseOptions>>, onError: (error: unknown) => void) {
-    this.#queues = QUEUES.map((name) => new Queue<JobData, JobReturn>(name, redis.producer).on('error', onError));
+    this.queues = QUEUES.map((name) => new Queue<JobData, JobReturn>(name, redis.producer).on('error', onError));
     this.#events = QUEUES.map((name, i) => {
       const events = new QueueEvents(name, redis.worker);
       const tell = (kind: SeenEvent['kind'], jobId: string, text: string): void => {
@@ -42,7 +46,7 @@ export class QueueView implements AsyncDisposable {
 
   /** Jobs by queue and state. Rejects when Redis does not answer. */
   async counts(): Promise<Record<QueueName, Record<string, number>>> {
-    const [backup, upkeep] = await Promise.all(this.#queues.map((queue) => queue.getJobCounts(...COUNTED)));
+    const [backup, upkeep] = await Promise.all(this.queues.map((queue) => queue.getJobCounts(...COUNTED)));
     return { backup: backup ?? {}, upkeep: upkeep ?? {} };
   }
 
@@ -50,7 +54,7 @@ export class QueueView implements AsyncDisposable {
   async current(): Promise<SeenRun[]> {
     const byState = await Promise.all(
       (['active', 'waiting'] as const).map(async (state) => {
-        const lists = await Promise.all(this.#queues.map((queue) => queue.getJobs([state], 0, MAX_SHOWN - 1, true)));
+        const lists = await Promise.all(this.queues.map((queue) => queue.getJobs([state], 0, MAX_SHOWN - 1, true)));
         return lists.flatMap((jobs, i) =>
           jobs.flatMap((job): SeenRun[] => {
             // A job may end between the list of ids and its own reading.
@@ -81,11 +85,11 @@ export class QueueView implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listeners.clear();
-    await Promise.allSettled([...this.#events, ...this.#queues].map((one) => one.close()));
+    await Promise.allSettled([...this.#events, ...this.queues].map((one) => one.close()));
   }
 
   async #tell(queue: number, kind: SeenEvent['kind'], jobId: string, text: string): Promise<void> {
-    const job = await this.#queues[queue]?.getJob(jobId);
+    const job = await this.queues[queue]?.getJob(jobId);
     if (job === undefined) return;
     const event = { kind, id: `${QUEUES[queue] ?? ''}/${jobId}`, name: job.name, text };
     for (const listener of this.#listeners) listener(event);

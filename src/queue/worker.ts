@@ -11,6 +11,7 @@ import { inScope } from '../core/scope.ts';
 import type { Clock } from '../core/units.ts';
 import type { JobName } from '../run/job.ts';
 import { dueAtOrBefore, nextStart } from '../schedule/schedule.ts';
+import { type AskReason, askForRun } from './ask.ts';
 import { changesTo, type ScheduledJob } from './plan.ts';
 import {
   backoffMs,
@@ -29,6 +30,8 @@ export type Work = {
   dueAt: Date | null;
   /** it was missed, and is made up for */
   isCatchUp: boolean;
+  /** whoever asked for it by hand, as the queue has the name */
+  askedBy?: string;
 };
 
 export type WorkerDeps = {
@@ -62,6 +65,8 @@ const LOOK_FOR_STALLED_MS = 10_000;
 const CLOSE_MS = 5_000;
 /** Between two reports of one stage, in milliseconds: an upload reports each part. */
 const REPORT_MS = 1_000;
+/** A name comes through Redis, where others may write, and goes into a signed record. */
+const MAX_NAME = 128;
 
 /** The owner closes it by {@link stop}. Nothing runs before {@link setSchedules} and {@link start}. */
 export class QueueWorker {
@@ -139,20 +144,8 @@ export class QueueWorker {
   }
 
   /** Asks for a run now. One that was missed is made up for once, however many workers notice it. Rejects without Redis. */
-  async ask(
-    scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>,
-    why: { missed: Date } | { askedBy: string },
-  ): Promise<string> {
-    const missed = 'missed' in why ? why.missed : null;
-    const data: JobData = { cluster: scheduled.cluster };
-    if ('missed' in why) data.missedAt = why.missed.toISOString();
-    else data.askedBy = why.askedBy;
-    const jobId = missed === null ? undefined : `missed-${scheduled.id}-${missed.getTime()}`;
-    const job = await this.#queues[scheduled.queue].add(scheduled.id, data, {
-      ...JOB_OPTIONS,
-      ...(jobId === undefined ? {} : { jobId }),
-    });
-    return job.id ?? '';
+  async ask(scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>, why: AskReason): Promise<string> {
+    return await askForRun(this.#queues[scheduled.queue], scheduled, why);
   }
 
   /** Ids of the schedules whose run waits, is at work, or will be tried again; null = Redis does not answer. */
@@ -269,7 +262,8 @@ export class QueueWorker {
       if (startsAt === undefined) throw new StrongroomError('E_BUG', `a run of ${name} has no time`);
       dueAt = dueAtOrBefore(job.schedule, new Date(startsAt));
     }
-    return { cluster: job.cluster, job: job.job, dueAt, isCatchUp };
+    const askedBy = data.askedBy === undefined ? {} : { askedBy: String(data.askedBy).slice(0, MAX_NAME) };
+    return { cluster: job.cluster, job: job.job, dueAt, isCatchUp, ...askedBy };
   }
 
   #watched<T extends { on(event: 'error', listener: (error: Error) => void): unknown }>(emitter: T): T {

@@ -60,6 +60,7 @@ async function runRecorded(
     run,
     job: job.name,
     door: request.door,
+    ...(request.askedBy === undefined ? {} : { askedBy: request.askedBy }),
     dueAt: request.dueAt?.toISOString() ?? null,
     startedAt: startedAt.toISOString(),
     host: hostname(),

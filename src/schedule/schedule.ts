@@ -24,14 +24,35 @@ export function dueAfter(schedule: Schedule, time: Date): Date {
 
 /** The last due time at or before `time`. */
 export function dueAtOrBefore(schedule: Schedule, time: Date): Date {
+  const key = `${schedule.cron}\n${schedule.timeZone}`;
+  const spans = known.get(key) ?? [];
+  const at = time.getTime();
+  const found = spans.find(({ due, next }) => due <= at && at < next) ?? spanAt(schedule, time);
+  // The newest in front; a schedule is asked about now and a few times before.
+  const kept = [found, ...spans.filter((span) => span !== found)].slice(0, SPANS_KEPT);
+  if (known.size >= SCHEDULES_KEPT && !known.has(key)) known.clear();
+  known.set(key, kept);
+  return new Date(found.due);
+}
+
+/** From one due time to the next, in milliseconds since 1970. */
+type Span = { due: number; next: number };
+
+// The parser takes milliseconds to look back, and a page of a thousand clusters asks six thousand times.
+const known = new Map<string, readonly Span[]>();
+const SPANS_KEPT = 12;
+const SCHEDULES_KEPT = 10_000;
+
+function spanAt(schedule: Schedule, time: Date): Span {
   // Backwards the parser sees other times than forwards where clocks change, so it only finds where to start.
   const back = iterate(schedule, time);
   back.prev();
   back.prev();
   const times = iterate(schedule, new Date(back.prev().getTime() - 1));
   let due = times.next().toDate();
-  for (let next = times.next().toDate(); next <= time; next = times.next().toDate()) due = next;
-  return due;
+  let next = times.next().toDate();
+  for (; next <= time; next = times.next().toDate()) due = next;
+  return { due: due.getTime(), next: next.getTime() };
 }
 
 /** When the run for `due` starts: always the same for one schedule and one due time, and not the same for two clusters. */

@@ -1,15 +1,18 @@
 /** What the dashboard shows, read from the destinations by the config of the moment: an app for each page. */
 import { App } from '../app.ts';
+import { isHolding } from '../catalogue/holds.ts';
 import { clusterConfig } from '../config/cluster-config.ts';
 import type { Config } from '../config/load.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { newRunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { Clock } from '../core/units.ts';
 import type {
   DashboardSource,
+  Held,
   HoldRequest,
   PlannedJob,
+  ReleaseRequest,
   RetentionPreview,
   Runs,
   SnapshotDetail,
@@ -22,6 +25,7 @@ import { scheduledJobs } from '../queue/plan.ts';
 import { JOB_NAMES } from '../run/job.ts';
 import { nextStart } from '../schedule/schedule.ts';
 import { proofTime } from '../snapshots/choose-copies.ts';
+import { type HoldDeps, type HoldResult, holdSnapshot, releaseSnapshot } from '../snapshots/hold.ts';
 import { previewRetention } from './retention-preview.ts';
 import { believed, mapFew, newestHolds, SnapshotMemory } from './snapshot-facts.ts';
 
@@ -78,7 +82,7 @@ export class ClusterPages implements DashboardSource {
         .filter(({ snapshot }) => ids.has(snapshot))
         .toSorted((a, b) => (a.proof < b.proof ? 1 : -1));
       const known = memory.records.over(records);
-      const now = this.#options.clock.now().toISOString();
+      const now = this.#options.clock.now();
       const rows = await mapFew(shown, async ({ snapshot, destinations }): Promise<SnapshotRow> => {
         const found = await memory.facts(catalogue, '', snapshot, signal);
         const seen: Record<string, { at: Date; verdict: 'good' | 'bad' }> = {};
@@ -88,7 +92,7 @@ export class ClusterPages implements DashboardSource {
           seen[name.destination] = { at: proofTime(name.proof), verdict: name.verdict };
         }
         const hold = held.get(snapshot);
-        const isHeld = hold?.act === 'hold' && (hold.until === null || hold.until > now);
+        const isHeld = hold !== undefined && isHolding(hold, now);
         const refused = isError(found) ? found : null;
         const facts = isError(found) ? null : found;
         return { snapshot, at: snapshotTime(snapshot), destinations, facts, refused, proofs: seen, isHeld };
@@ -111,12 +115,15 @@ export class ClusterPages implements DashboardSource {
         .filter((name) => name.snapshot === snapshot)
         .toSorted((a, b) => (a.id < b.id ? 1 : -1));
       const held = await mapFew(heldNames, (name) => believed(() => records.readHold(name, signal), signal));
+      const believedHolds = held.filter((record) => record !== null);
+      const [newest] = believedHolds;
       const believable = readings.filter((proof) => proof !== null);
       return {
         found,
         proofs: believable,
         refusedProofs: readings.length - believable.length,
-        holds: held.filter((record) => record !== null),
+        holds: believedHolds,
+        isHeld: newest !== undefined && isHolding(newest, this.#options.clock.now()),
         failures: [...proofs.failures, ...holds.failures],
       };
     });
@@ -143,29 +150,22 @@ export class ClusterPages implements DashboardSource {
     );
   }
 
-  async hold(
-    { cluster, snapshot, who, why, until }: HoldRequest,
-    signal: AbortSignal,
-  ): ReturnType<DashboardSource['hold']> {
+  async hold({ cluster, snapshot, who, why, until }: HoldRequest, signal: AbortSignal): Promise<Held> {
+    return await this.#act(cluster, (deps) => holdSnapshot(deps, snapshot, { who, why, until }, signal), signal);
+  }
+
+  async release({ cluster, snapshot, who, why }: ReleaseRequest, signal: AbortSignal): Promise<Held> {
+    return await this.#act(cluster, (deps) => releaseSnapshot(deps, snapshot, { who, why }, signal), signal);
+  }
+
+  async #act(cluster: string, act: (deps: HoldDeps) => Promise<HoldResult>, signal: AbortSignal): Promise<Held> {
     await using app = new App(this.#options.config(), { log: this.#options.log });
+    const { catalogue, stores } = await app.statusDeps(cluster, signal);
     const records = await app.records(cluster, signal);
-    const { catalogue } = await app.statusDeps(cluster, signal);
-    // A hold of what is not there would be believed to protect something.
-    await catalogue.read(snapshot, signal);
-    const now = this.#options.clock.now();
-    const record = {
-      schema: '1',
-      cluster,
-      snapshot,
-      id: newRunId(now),
-      act: 'hold',
-      at: now.toISOString(),
-      who,
-      why,
-      until: until?.toISOString() ?? null,
-    } as const;
-    const { stored, failures } = await records.writeHold(record, signal);
-    return { stored, failed: failures.map(({ store }) => store) };
+    const { written, legalHolds, warnings } = await act({ catalogue, stores, records, clock: this.#options.clock });
+    const refused = legalHolds.flatMap(({ destination, error }) => (error === null ? [] : [destination]));
+    const failed = [...new Set([...written.failures.map(({ store }) => store), ...refused])];
+    return { stored: written.stored, failed, warnings };
   }
 
   async #read<T>(

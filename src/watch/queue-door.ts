@@ -1,14 +1,14 @@
 /** The queue beside the dashboard: looked at, and asked for runs. Redis may be away; then only this part of the pages is. */
+import type { Queue } from 'bullmq';
 import type { Config } from '../config/load.ts';
 import { StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
-import { systemClock } from '../core/units.ts';
 import type { DashboardQueue, LiveEvent } from '../http/source.ts';
+import { askForRun } from '../queue/ask.ts';
 import { scheduledJobs } from '../queue/plan.ts';
-import { openRedis, type RedisConnection } from '../queue/redis.ts';
+import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
 import type { RedisOptions } from '../queue/redis-options.ts';
 import { QueueView, type SeenEvent } from '../queue/view.ts';
-import { QueueWorker } from '../queue/worker.ts';
 import { JOB_NAMES } from '../run/job.ts';
 
 export type QueueDoorOptions = {
@@ -20,37 +20,35 @@ export type QueueDoorOptions = {
 
 /** Nobody waits longer for a page, in milliseconds. */
 const PATIENCE_MS = 3_000;
+/** For the queues to close while Redis is there, in milliseconds; connections are ended behind it in any case. */
+const FAREWELL_MS = 1_000;
 
-type Opened = { view: QueueView; asker: QueueWorker };
-
-/** Begins to connect at once, and waits for nothing. The owner disposes it. */
+/** Begins to connect at once, and waits for nothing. The owner disposes it, which takes less than five seconds without Redis. */
 export class QueueDoor implements DashboardQueue, AsyncDisposable {
   readonly #options: QueueDoorOptions;
   readonly #producer: RedisConnection;
   readonly #waiting: RedisConnection;
   readonly #closing = new AbortController();
-  #opened: Opened | null = null;
-  readonly #listeners = new Map<(event: LiveEvent) => void, AbortSignal>();
+  #view: QueueView | null = null;
+  readonly #listeners = new Set<(event: LiveEvent) => void>();
 
   constructor(options: QueueDoorOptions) {
     this.#options = options;
-    this.#producer = openRedis(options.redis, {
-      role: 'producer',
-      onState: ({ state, why }) => {
-        if (state === 'ready') options.log.info('the queue is there');
-        else if (why !== null) options.log.warn({ err: why.toJSON() }, 'the queue is away');
-      },
-    });
+    this.#producer = openRedis(options.redis, { role: 'producer', onState: (state) => this.#onState(state) });
     this.#waiting = openRedis(options.redis, { role: 'worker' });
   }
 
   async counts(signal: AbortSignal): ReturnType<DashboardQueue['counts']> {
-    return await this.#ask(({ view }) => view.counts(), signal);
+    return await this.#ask((view) => view.counts(), signal);
   }
 
   async current(signal: AbortSignal): ReturnType<DashboardQueue['current']> {
-    const runs = await this.#ask(({ view }) => view.current(), signal);
+    const runs = await this.#ask((view) => view.current(), signal);
     return runs.map(({ name, ...run }) => ({ ...run, ...split(name) }));
+  }
+
+  async queues(signal: AbortSignal): Promise<readonly Queue[]> {
+    return (await this.#open(AbortSignal.any([signal, this.#closing.signal]))).queues;
   }
 
   canAsk(cluster: string): readonly string[] {
@@ -62,41 +60,78 @@ export class QueueDoor implements DashboardQueue, AsyncDisposable {
   async ask(cluster: string, job: string, who: string, signal: AbortSignal): Promise<string> {
     const scheduled = this.#scheduled().find((one) => one.cluster === cluster && one.job === job);
     if (scheduled === undefined) throw new StrongroomError('E_USAGE', `${job} of ${cluster} is not scheduled`);
-    return await this.#ask(({ asker }) => asker.ask(scheduled, { askedBy: who }), signal);
+    let isSent = false;
+    try {
+      return await this.#ask((view) => {
+        const queue = view.queues.find(({ name }) => name === scheduled.queue);
+        if (queue === undefined) throw new StrongroomError('E_BUG', `there is no queue ${scheduled.queue}`);
+        isSent = true;
+        return askForRun(queue, scheduled, { askedBy: who });
+      }, signal);
+    } catch (e) {
+      // What was sent may wait in the socket of a Redis that answers in a minute.
+      throw new StrongroomError(
+        'E_QUEUE_UNREACHABLE',
+        isSent
+          ? `the queue did not answer: whether it has taken the ${job} of ${cluster} is not known`
+          : `the queue does not answer: no ${job} of ${cluster} was asked for`,
+        {
+          hint: isSent
+            ? 'look at /runs when its Redis is there again, before you ask once more'
+            : 'look whether its Redis is there, and ask again; strongroom job run does it without the queue',
+          cause: e,
+        },
+      );
+    }
   }
 
   listen(onEvent: (event: LiveEvent) => void, signal: AbortSignal): void {
     if (signal.aborted) return;
-    this.#listeners.set(onEvent, signal);
-    signal.addEventListener('abort', () => this.#listeners.delete(onEvent), { once: true });
-    // Nobody waits for it here: once Redis is there, events come.
-    this.#open(this.#closing.signal).catch(() => undefined);
+    // Two pages may follow with one function.
+    const listener = (event: LiveEvent): void => onEvent(event);
+    this.#listeners.add(listener);
+    signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
+    const { state } = this.#producer;
+    if (state.state === 'away' && state.why !== null) listener(queueEvent(state));
+    this.#openSoon();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new StrongroomError('E_INTERRUPTED', 'the server is being stopped'));
     this.#listeners.clear();
-    // With Redis away a queue waits for it before it closes; the server must stop all the same.
-    const closed = Promise.allSettled([this.#opened?.asker.stop(0), this.#opened?.view[Symbol.asyncDispose]()]);
     const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, PATIENCE_MS);
-    await Promise.race([closed, late.promise]);
+    const timer = setTimeout(late.resolve, FAREWELL_MS);
+    await Promise.race([this.#view?.[Symbol.asyncDispose](), late.promise]);
     clearTimeout(timer);
-    await this.#producer[Symbol.asyncDispose]();
-    await this.#waiting[Symbol.asyncDispose]();
+    await Promise.all([this.#producer[Symbol.asyncDispose](), this.#waiting[Symbol.asyncDispose]()]);
   }
 
   #scheduled(): ReturnType<typeof scheduledJobs> {
     return scheduledJobs(this.#options.config().clusters, JOB_NAMES);
   }
 
-  async #ask<T>(ask: (opened: Opened) => Promise<T>, signal: AbortSignal): Promise<T> {
+  #onState(state: RedisState): void {
+    const { log } = this.#options;
+    if (state.state === 'ready') {
+      log.info('the queue is there');
+      // Pages that were opened without Redis wait for events since.
+      if (this.#listeners.size > 0) this.#openSoon();
+    } else if (state.why !== null) log.warn({ err: state.why.toJSON() }, 'the queue is away');
+    if (state.state === 'ready' || state.why !== null) this.#tell(queueEvent(state));
+  }
+
+  /** Nobody waits for it: once Redis is there, events come. */
+  #openSoon(): void {
+    this.#open(this.#closing.signal).catch(() => undefined);
+  }
+
+  async #ask<T>(ask: (view: QueueView) => Promise<T>, signal: AbortSignal): Promise<T> {
     const either = AbortSignal.any([signal, this.#closing.signal]);
-    const opened = await this.#open(either);
+    const view = await this.#open(either);
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(unreachable()), PATIENCE_MS);
     try {
-      return await Promise.race([ask(opened), late.promise]);
+      return await Promise.race([ask(view), late.promise]);
     } catch (e) {
       either.throwIfAborted();
       throw e instanceof StrongroomError ? e : unreachable(e);
@@ -105,31 +140,30 @@ export class QueueDoor implements DashboardQueue, AsyncDisposable {
     }
   }
 
-  async #open(signal: AbortSignal): Promise<Opened> {
+  async #open(signal: AbortSignal): Promise<QueueView> {
     await Promise.all([this.#producer.untilReady(PATIENCE_MS, signal), this.#waiting.untilReady(PATIENCE_MS, signal)]);
-    if (this.#opened !== null) return this.#opened;
-    const redis = { producer: this.#producer.bullmq(), worker: this.#waiting.bullmq() };
+    if (this.#view !== null) return this.#view;
     const { log } = this.#options;
-    const view = new QueueView(redis, (error) => log.warn({ err: String(error) }, 'the queue reports an error'));
-    // It only asks, and is never started: whatever is in the queue is left to the workers.
-    const asker = new QueueWorker({
-      redis,
-      concurrency: { backup: 1, upkeep: 1 },
-      perform: () => Promise.reject(new StrongroomError('E_BUG', 'the dashboard took a job')),
-      onEvent: (event) => {
-        if (event.kind === 'queue-error') log.warn({ err: String(event.error) }, 'the queue reports an error');
-      },
-      clock: systemClock,
-      log,
+    this.#view = new QueueView({ producer: this.#producer.bullmq(), worker: this.#waiting.bullmq() }, (error) => {
+      if (!this.#closing.signal.aborted) log.warn({ err: String(error) }, 'the queue reports an error');
     });
-    this.#opened = { view, asker };
-    view.listen((event) => this.#tell(event), this.#closing.signal);
-    return this.#opened;
+    this.#view.listen((event) => this.#seen(event), this.#closing.signal);
+    return this.#view;
   }
 
-  #tell({ name, ...event }: SeenEvent): void {
-    for (const listener of this.#listeners.keys()) listener({ ...event, ...split(name) });
+  #seen({ name, ...event }: SeenEvent): void {
+    this.#tell({ ...event, ...split(name) });
   }
+
+  #tell(event: LiveEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+function queueEvent({ state, why }: RedisState): LiveEvent {
+  if (state === 'ready') return { kind: 'queue-back', text: 'The queue answers again. Reload to see what runs now.' };
+  const reason = why === null ? '' : ` (${why.message})`;
+  return { kind: 'queue-away', text: `The queue does not answer${reason}: what runs now is not known.` };
 }
 
 /** `prod.backup`: names of clusters have no dots. */

@@ -134,7 +134,7 @@ export class Fleet {
   }
 
   async #run(app: App, job: Job, work: Work, signal: AbortSignal): Promise<JobReturn> {
-    const { cluster: name, dueAt, isCatchUp } = work;
+    const { cluster: name, dueAt, isCatchUp, askedBy } = work;
     const cluster = parseClusterName(name);
     const id = `${name}.${job.name}`;
     const begun = this.#options.clock.now();
@@ -147,9 +147,10 @@ export class Fleet {
       }
     }
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
+    const request = { door, dueAt, ...(askedBy === undefined ? {} : { askedBy }) } as const;
     let ran: Ran;
     try {
-      ran = await runJob(job, app, cluster, { door, dueAt }, signal);
+      ran = await runJob(job, app, cluster, request, signal);
     } finally {
       await this.#readBefore(app, work, { before: begun, doneBy: null }, signal);
     }

@@ -1,8 +1,8 @@
 /** The pages in a real Chromium: as people see them, with a keyboard, on a phone, in the dark, without JavaScript. */
 import { fileURLToPath } from 'node:url';
-import axe from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { barriers } from '../support/axe.ts';
 import { chromiumPath, startChromium } from '../support/chromium.ts';
 import { DashboardSite, TOKENS } from '../support/dashboard-site.ts';
 
@@ -64,21 +64,7 @@ describe.skipIf(path === null)('the dashboard in Chromium', () => {
       const { page, troubles } = await open({ colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
       const shot = async (name: string): Promise<void> => {
         await page.screenshot({ path: `${SHOTS}${name}-${colorScheme}-${width}.png`, fullPage: true });
-        await page.evaluate(axe.source);
-        const found = await page.evaluate(async () => {
-          const run = (
-            globalThis as unknown as {
-              axe: {
-                run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary?: string }[] }[] }>;
-              };
-            }
-          ).axe;
-          const { violations } = await run.run();
-          return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html ?? ''} ${nodes[0]?.failureSummary ?? ''}`);
-        });
-        expect(found, name).toEqual([]);
-        const wide = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
-        expect(wide, `${name} scrolls sideways`).toBe(0);
+        expect(await barriers(page), name).toEqual([]);
       };
       await page.goto(site.url);
       await shot('sign-in');

@@ -20,27 +20,35 @@ export class DashboardSite implements AsyncDisposable {
   readonly scene: Scene;
   readonly url: string;
   readonly log: Record<string, unknown>[];
+  /** what the server takes for now */
+  readonly clock: { time: Date };
   readonly #end: () => Promise<void>;
 
-  private constructor(scene: Scene, url: string, log: Record<string, unknown>[], end: () => Promise<void>) {
-    this.scene = scene;
-    this.url = url;
-    this.log = log;
+  private constructor(parts: Pick<DashboardSite, 'scene' | 'url' | 'log' | 'clock'>, end: () => Promise<void>) {
+    this.scene = parts.scene;
+    this.url = parts.url;
+    this.log = parts.log;
+    this.clock = parts.clock;
     this.#end = end;
   }
 
-  /** Serves until it is disposed. `change` is put over `serve` of the config; `document` over all of it. */
+  /**
+   * Serves until it is disposed. `change` is put over `serve` of the config, `document` over all of it; `more` are further
+   * clusters, each put over the block of `prod`.
+   */
   static async open(
     change: Record<string, unknown> = {},
     document: Record<string, unknown> = {},
+    more: Record<string, Record<string, unknown>> = {},
   ): Promise<DashboardSite> {
     const scene = await Scene.create();
-    const config = await writeConfig(scene, change, document);
+    const config = await writeConfig(scene, change, document, more);
     const lines: Record<string, unknown>[] = [];
     const log = pino(
       { level: 'info' },
       { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
     );
+    const clock = { time: NOW };
     const stop = new AbortController();
     const listening = Promise.withResolvers<string>();
     const load = (): Promise<Config> => loadConfig(config, { env: {} });
@@ -49,7 +57,7 @@ export class DashboardSite implements AsyncDisposable {
         config: await load(),
         load,
         listen: { host: '127.0.0.1', port: 0 },
-        clock: { now: () => NOW },
+        clock: { now: () => clock.time },
         log,
         onListening: listening.resolve,
       },
@@ -61,7 +69,7 @@ export class DashboardSite implements AsyncDisposable {
       await served;
       await scene[Symbol.asyncDispose]();
     };
-    return new DashboardSite(scene, await listening.promise, lines, end);
+    return new DashboardSite({ scene, url: await listening.promise, log: lines, clock }, end);
   }
 
   /** A week of one cluster, with all that can be wrong in it. */
@@ -112,6 +120,7 @@ async function writeConfig(
   scene: Scene,
   serveBlock: Record<string, unknown>,
   document: Record<string, unknown>,
+  more: Record<string, Record<string, unknown>>,
 ): Promise<string> {
   for (const [name, text] of [
     ['signing.pem', scene.privateKey.reveal()],
@@ -141,10 +150,14 @@ async function writeConfig(
     ),
     encryption: { minKmsWraps: 0, declineKms: 'there is no KMS in this trial', breakGlass: [recipient] },
     signing: { key: 'file:signing.pem' },
-    clusters: { prod: cluster, staging: { ...cluster, schedule: { backup: { cron: '@daily' } } } },
+    clusters: {
+      prod: cluster,
+      staging: { ...cluster, schedule: { backup: { cron: '@daily' } } },
+      ...Object.fromEntries(Object.entries(more).map(([name, block]) => [name, { ...cluster, ...block }])),
+    },
     serve: { refreshEvery: '1s', ...serveBlock },
     ...document,
   };
-  await writeFile(file, stringify(config));
+  await writeFile(file, stringify(config, { aliasDuplicateObjects: false }));
   return file;
 }

@@ -1,7 +1,8 @@
 /** Forms of operators, and what is said behind them: never more than what has happened. */
 import type { SnapshotId } from '../../core/ids.ts';
 import { type Html, html, url } from '../html.ts';
-import { clusterTrail, type Page } from '../layout.ts';
+import { clusterTrail, note, type Page } from '../layout.ts';
+import type { Held } from '../source.ts';
 import type { Visitor } from '../visitor.ts';
 
 const NAMES: Readonly<Record<string, string>> = { backup: 'Back up now', verify: 'Verify now' };
@@ -20,13 +21,21 @@ export function askForms(cluster: string, { csrf }: Visitor, jobs: readonly stri
   return html`<h2>Actions</h2><div class="act">${forms}</div>`;
 }
 
-export function holdForm(cluster: string, snapshot: string, { csrf }: Visitor): Html {
+/** The form of a hold, and behind one that of its release. */
+export function holdForms(cluster: string, snapshot: string, { csrf }: Visitor, isHeld: boolean): Html {
+  const release =
+    isHeld &&
+    html`<form class="act" method="post" action="${url`/clusters/${cluster}/snapshots/${snapshot}/release`}">
+<input type="hidden" name="csrf" value="${csrf}">
+<label>Why it need not be kept any more <input name="why" required maxlength="500"></label>
+<button class="quiet">Release</button>
+</form>`;
   return html`<form class="act" method="post" action="${url`/clusters/${cluster}/snapshots/${snapshot}/hold`}">
 <input type="hidden" name="csrf" value="${csrf}">
 <label>Why it must be kept <input name="why" required maxlength="500"></label>
 <label>Until (UTC; empty = until it is released) <input name="until" type="date"></label>
-<button>Hold</button>
-</form>`;
+<button>${isHeld ? 'Hold anew' : 'Hold'}</button>
+</form>${release}`;
 }
 
 /** The run is asked for; whether it will be good, nobody knows yet. */
@@ -38,17 +47,21 @@ export function askedPage(cluster: string, job: string, id: string): Page {
   };
 }
 
-export function heldPage(
-  cluster: string,
-  snapshot: SnapshotId,
-  { stored, failed }: { stored: readonly string[]; failed: readonly string[] },
-): Page {
+export function heldPage(cluster: string, snapshot: SnapshotId, act: 'hold' | 'release', done: Held): Page {
+  const { stored, failed, warnings } = done;
+  const isWhole = failed.length === 0;
   const missing =
-    failed.length > 0 &&
-    html`<p class="note critical" role="alert">Not stored in ${failed.join(' and ')}: what prunes there does not know of it. Hold it again when that answers.</p>`;
+    !isWhole &&
+    html`<p class="note critical" role="alert">Not done in ${failed.join(' and ')}: ${act === 'hold' ? 'what prunes there may not know of it. Hold it again when that answers.' : 'there it may still be kept. Release it again when that answers.'}</p>`;
+  const link = html`<a class="id" href="${url`/clusters/${cluster}/snapshots/${snapshot}`}">${snapshot}</a>`;
+  const where =
+    stored.length > 0
+      ? html`<p>The ${act} of ${link} is stored in ${stored.join(' and ')}.</p>`
+      : html`<p>${link} was released before; now its legal holds were lifted.</p>`;
+  const title = act === 'hold' ? 'Held' : 'Released';
   return {
-    title: failed.length === 0 ? 'Held' : 'Held in part',
+    title: isWhole ? title : `${title} in part`,
     trail: clusterTrail(cluster),
-    body: html`${missing}<p>The hold of <a class="id" href="${url`/clusters/${cluster}/snapshots/${snapshot}`}">${snapshot}</a> is stored in ${stored.join(' and ')}.</p>`,
+    body: html`${missing}${where}${warnings.map((warning) => note(warning))}`,
   };
 }

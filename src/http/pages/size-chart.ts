@@ -20,5 +20,9 @@ export function sizeChart(rows: readonly SnapshotRow[]): Html {
     return html`<rect class="bar ${kind}" x="${x ?? ''}" y="${y ?? ''}" width="${width ?? ''}" height="${height.toFixed(1)}"><title>${snapshot}: ${says}</title></rect>`;
   });
   const summary = `Sizes of the ${rows.length} newest snapshots, oldest left; the largest has ${formatBytes(largest)}`;
-  return html`<figure><svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${summary}"><text x="0" y="11">${formatBytes(largest)}</text><line class="axis" x1="0" y1="${TOP}" x2="${WIDTH}" y2="${TOP}" /><line class="axis" x1="0" y1="${HEIGHT - 1}" x2="${WIDTH}" y2="${HEIGHT - 1}" />${bars}</svg><figcaption>${summary}.</figcaption></figure>`;
+  const legend = [
+    rows.some(({ facts }) => facts?.purpose === 'safety') && ' In another colour: made before a restore.',
+    rows.some(({ facts }) => facts === null) && ' Dashed: the manifest was not read.',
+  ];
+  return html`<figure><svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${summary}"><text x="0" y="11">${formatBytes(largest)}</text><line class="axis" x1="0" y1="${TOP}" x2="${WIDTH}" y2="${TOP}" /><line class="axis" x1="0" y1="${HEIGHT - 1}" x2="${WIDTH}" y2="${HEIGHT - 1}" />${bars}</svg><figcaption>${summary}.${legend}</figcaption></figure>`;
 }

@@ -259,7 +259,7 @@ describe('an act', () => {
     const held = await ask(site, `/clusters/prod/snapshots/${newest}/hold`, bearer, { why: 'x' });
     await site.scene.bringBack('b');
     expect(held.body).toContain('Held in part');
-    expect(held.body).toContain('Not stored in b');
+    expect(held.body).toContain('Not done in b');
   });
 
   it('of a run needs a queue', async () => {

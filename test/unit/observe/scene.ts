@@ -77,6 +77,11 @@ export class Scene implements AsyncDisposable {
     return new Scene(root, parseClusterName('prod'), key, publicKey, stores);
   }
 
+  /** Another cluster in the same stores, under the same key. It goes with this one. */
+  beside(name: string): Scene {
+    return new Scene(this.root, parseClusterName(name), this.privateKey, this.trusted[0] ?? '', this.stores);
+  }
+
   status(now: Date): Promise<ClusterStatus> {
     return readStatus(this.deps, now, never);
   }

@@ -38,4 +38,12 @@ describe('the age limit of a schedule', () => {
     expect(ageOfFriday('2027-03-15T10:06')).toBeGreaterThan(limit(office, '2027-03-15T10:06'));
     expect(limit(office, '2027-03-12T15:30')).toBe(2);
   });
+
+  it('is found for a thousand clusters while somebody waits for a page', () => {
+    const now = new Date('2027-03-10T12:05Z');
+    ageLimit(schedule('17 */6 * * *'), now);
+    const began = performance.now();
+    for (let i = 0; i < 1_000; i += 1) ageLimit({ ...schedule('17 */6 * * *', HOUR), key: `cluster-${i} backup` }, now);
+    expect(performance.now() - began).toBeLessThan(1_000);
+  });
 });

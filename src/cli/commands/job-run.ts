@@ -40,11 +40,11 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
     return;
   }
   const { ran } = outcome;
-  const ended = ran.missing.length === 0 ? 'done' : 'partly';
-  // As the worker says it: whoever reads the logs of CronJobs looks for the same line.
-  app.log.info({ cluster: name, job: job.name, run: ran.run, outcome: ended }, 'run ended');
-  this.output.result(ran.result, () => ran.summary.join('\n'));
   const { run: made, missing } = ran;
-  await tellOnce(app, { ...ended(made), outcome: missing.length === 0 ? 'done' : 'partly', missing }, begun);
-  if (ran.missing.length > 0) throw partly(ran.missing);
+  const how = missing.length === 0 ? 'done' : 'partly';
+  // As the worker says it: whoever reads the logs of CronJobs looks for the same line.
+  app.log.info({ cluster: name, job: job.name, run: made, outcome: how }, 'run ended');
+  this.output.result(ran.result, () => ran.summary.join('\n'));
+  await tellOnce(app, { ...ended(made), outcome: how, missing }, begun);
+  if (missing.length > 0) throw partly(missing);
 };

@@ -46,6 +46,8 @@ export type OpenOptions = {
   door?: string;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
+  /** told how long each lease was waited for, in milliseconds */
+  onLockWait?: (ms: number) => void;
 };
 
 /** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
@@ -54,6 +56,7 @@ export class App implements AsyncDisposable {
   readonly log: Log;
   readonly #onProgress: OnProgress;
   readonly #door: string;
+  readonly #onLockWait: (ms: number) => void;
   readonly #stack = new AsyncDisposableStack();
   readonly #stores = new Map<string, Store>();
 
@@ -62,6 +65,7 @@ export class App implements AsyncDisposable {
     this.log = options.log ?? createLog(config.log.level);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    this.#onLockWait = options.onLockWait ?? (() => undefined);
   }
 
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
@@ -86,7 +90,7 @@ export class App implements AsyncDisposable {
       signer,
       members: cluster.members,
       spool: this.spool,
-      lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door },
+      lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door, onWaited: this.#onLockWait },
       limits: {
         ...cluster.backup,
         snapshotTimeoutMs: cluster.backup.snapshotTimeout,
@@ -188,6 +192,7 @@ export class App implements AsyncDisposable {
             clock: systemClock,
             log: this.log,
             ttlMs: LEASE_TTL_MS,
+            onWaited: this.#onLockWait,
           },
           { need: 'all', waitMs: 0, run, door: this.#door, fence: tombstones({ ...deps, signer }, run) },
           abort,

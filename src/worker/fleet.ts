@@ -24,6 +24,8 @@ export type FleetOptions = {
   onMissed(job: ScheduledJob, due: Date): void;
   /** told when what was missed cannot be looked for: no destination of the cluster answers */
   onBlind(job: ScheduledJob, error: StrongroomError): void;
+  /** told how long a run took to get the lease of its cluster, or not to get it, in milliseconds */
+  onLockWait(work: Work, ms: number): void;
 };
 
 /** Clusters that are looked at at the same time: a thousand of them must not open ten thousand connections. */
@@ -65,7 +67,7 @@ export class Fleet {
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
-      await using app = this.#open(onProgress);
+      await using app = this.#open(onProgress, (ms) => this.#options.onLockWait(work, ms));
       return await this.#run(app, job, work, stop.signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -153,8 +155,8 @@ export class Fleet {
     this.#settled.set(id, Math.max(this.#settled.get(id) ?? 0, due.getTime()));
   }
 
-  #open(onProgress: OnProgress = unwatched): App {
-    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress });
+  #open(onProgress: OnProgress = unwatched, onLockWait: (ms: number) => void = () => undefined): App {
+    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress, onLockWait });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts';
 import { systemClock } from '../core/units.ts';
 import type { MetricSource } from '../observe/exposition.ts';
 import { WorkerMetrics } from '../observe/worker-metrics.ts';
+import { Prober } from '../probe/prober.ts';
 import { QUEUES } from '../queue/queues.ts';
 import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
@@ -62,6 +63,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
       metrics.onMissed(job);
       log.warn({ job: job.id, due: due.toISOString() }, 'a run was missed; it is made up for now');
     },
+    onLockWait: (work, ms) => metrics.onLockWait(work, ms),
     onBlind: (job, error) => {
       metrics.onBlind(job);
       log.error({ job: job.id, err: error.toJSON() }, 'it is not known whether a run was missed');
@@ -78,6 +80,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     clock: systemClock,
     log,
   });
+  const prober = new Prober({ config, clock: systemClock, log });
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
   onBack = () => void fleet.look(queue, until);
@@ -88,6 +91,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
         load: options.load,
         onChange: (next) => {
           fleet.reconfigure(next);
+          prober.reconfigure(next);
           log.info({ clusters: Object.keys(next.clusters).length }, 'the config changed and is in force');
           void fleet.look(queue, until);
         },
@@ -97,10 +101,12 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     );
     queue.start();
     log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
-    const sources = [(now: Date) => metrics.samples(now)];
-    await Promise.all([watching, fleet.keepWatch(queue, until), showing(options, sources, until)]);
+    const sources = [(now: Date) => metrics.samples(now), (now: Date) => prober.samples(now)];
+    const working = [watching, fleet.keepWatch(queue, until), prober.run(until), showing(options, sources, until)];
+    await Promise.all(working);
   } finally {
     over.abort();
+    prober.close();
     await queue.stop(config.worker.grace);
     log.info('the worker has stopped');
   }

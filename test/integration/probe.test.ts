@@ -12,9 +12,11 @@ import { Prober, type ProberOptions } from '../../src/probe/prober.ts';
 import { type BaoCluster, startCluster } from '../support/bao-cluster.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type KmsEmulator, startKms } from '../support/kms-emulator.ts';
+import { freePort } from '../support/process.ts';
 import { runCli } from '../support/strongroom-cli.ts';
 import { until } from '../support/until.ts';
 import { tokenWith } from '../support/vault-client.ts';
+import { WorkerScene } from '../support/worker-scene.ts';
 import { World, worldEnv } from '../support/world.ts';
 
 const DAY = 86_400;
@@ -108,7 +110,7 @@ describe('keys', () => {
     await probing(file, async (when) => {
       const said = await when(
         'both keys are up and known',
-        (s) => bothUp(s) && s('kms_key_state', { use: 'wrap' }) === 1,
+        (s) => bothUp(s) && s('kms_key_state', { use: 'wrap' }) === 1 && s('kms_key_state', { use: 'seal' }) === 1,
       );
       expect(said('kms_up', { cluster: 'prod', key: idOf(seal), region: REGION, use: 'seal' })).toBe(1);
       expect(said('kms_key_state', { use: 'seal', state: 'Enabled' })).toBe(1);
@@ -387,5 +389,47 @@ describe('members', () => {
     const other = await check({ members: moved });
     expect(other.code).toBe(2);
     expect(other.stdout).toContain('but the inventory says 10.0.0.0:8201');
+  }, 300_000);
+});
+
+describe('a worker', () => {
+  it('shows what it probes and how long its runs waited for the lease, and says once that a key is dead', async () => {
+    await using kms = await startKms();
+    const seal = kms.createKey({ region: REGION });
+    await using scene = await WorkerScene.open({ backup: { cron: '*/5 * * * * *' } });
+    const listen = `127.0.0.1:${await freePort()}`;
+    await scene.change((document) => {
+      document['worker'] = { listen, probeEvery: '1s' };
+      document['serve'] = { refreshEvery: '5s' };
+      const clusters = document['clusters'] as Record<string, Record<string, unknown>>;
+      const prod = clusters[scene.world.name];
+      if (prod === undefined) throw new Error('no cluster');
+      const credentials = { accessKeyId: 'env:WORLD_KMS_ID', secretAccessKey: 'env:WORLD_KMS_SECRET' };
+      prod['sealKms'] = { keyId: seal, endpoint: kms.url, credentials };
+    });
+    const worker = scene.worker(worldEnv(SAYS_NOTHING));
+    const shows = async (pattern: RegExp): Promise<void> => {
+      await until(
+        `the metrics have ${pattern}; the worker said:\n${worker.stderr.slice(-2000)}`,
+        async () => (pattern.test(await (await fetch(`http://${listen}/metrics`)).text()) ? true : undefined),
+        { timeoutMs: 60_000 },
+      );
+    };
+    await shows(/^strongroom_kms_up\{cluster="prod",key="[^"]+",region="eu-central-1",use="seal"\} 1$/m);
+    await shows(/^strongroom_lock_waits_total\{cluster="prod",job="backup"\} [1-9]/m);
+    await shows(/^strongroom_lock_wait_seconds_total\{cluster="prod",job="backup"\} \S*[1-9]/m);
+    await shows(/^strongroom_newest_backup_bytes\{cluster="prod",destination="a"\} [1-9]\d{3,}$/m);
+    await shows(/^strongroom_membership_drift\{cluster="prod"\} 0$/m);
+    kms.disableKey(seal);
+    await worker.says('a KMS key does not encrypt', ({ cluster, use }) => cluster === 'prod' && use === 'seal');
+    await shows(/^strongroom_kms_up\{[^}]*use="seal"\} 0$/m);
+    const tries = () =>
+      kms.calls.filter(({ operation, outcome }) => operation === 'Encrypt' && outcome !== 'ok').length;
+    const before = tries();
+    await until('it was tried on', async () => (tries() > before + 3 ? true : undefined), { timeoutMs: 60_000 });
+    expect(worker.count('a KMS key does not encrypt')).toBe(1);
+    kms.enableKey(seal);
+    await worker.says('a KMS key encrypts again');
+    expect(await worker.end()).toMatchObject({ code: 0 });
   });
 });

@@ -2,6 +2,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseClusterName } from '../../src/core/ids.ts';
 import { silentLog } from '../../src/core/log.ts';
@@ -231,6 +232,37 @@ describe('keys', () => {
         return fault.hits === 3 && last?.outcome === 'ok' ? true : undefined;
       });
     });
+  });
+
+  it('of many clusters are tried a few at a time, and each has its turn though KMS hangs', async () => {
+    await open();
+    const document = parse(await readFile(file, 'utf8')) as { clusters: Record<string, unknown> };
+    const names = Array.from({ length: 20 }, (_, i) => `c${i}`);
+    document.clusters = Object.fromEntries(names.map((name) => [name, document.clusters['prod']]));
+    file = await world.write('many.yaml', stringify(document));
+    await proxy.set({ kind: 'hang' });
+    const limitMs = 2_000;
+    const begun = performance.now();
+    await probing(
+      file,
+      async (_when, prober) => {
+        await until(
+          'every cluster was probed',
+          async () => {
+            const said = saidBy(prober.samples(new Date()));
+            const isDead = (name: string): boolean => said('kms_up', { cluster: name, use: 'seal' }) === 0;
+            const isAlive = (name: string): boolean => said('kms_up', { cluster: name, use: 'wrap' }) === 1;
+            return names.every((name) => isDead(name) && isAlive(name)) ? true : undefined;
+          },
+          { timeoutMs: 60_000, everyMs: 10 },
+        );
+      },
+      { limitMs },
+    );
+    // Each holds its place until the limit: 20 of them take three turns, and one after the other would take twenty.
+    const turns = (performance.now() - begun) / limitMs;
+    expect(turns).toBeGreaterThanOrEqual(2.9);
+    expect(turns).toBeLessThan(15);
   });
 
   it('that another config names are known from the next probe on, and what is known of the others stays', async () => {

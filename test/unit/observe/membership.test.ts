@@ -5,6 +5,7 @@ import type { Member } from '../../../src/catalogue/members.ts';
 import type { SnapshotId } from '../../../src/core/ids.ts';
 import type { BackupMembers } from '../../../src/observe/cluster-status.ts';
 import { driftOf, type MembershipRules } from '../../../src/observe/membership.ts';
+import { keepKnown } from '../../../src/observe/merge.ts';
 import { RecordMemory } from '../../../src/observe/record-memory.ts';
 import { readStatus } from '../../../src/observe/status.ts';
 import { judge } from '../../../src/observe/verdict.ts';
@@ -133,6 +134,16 @@ describe('the members of stored backups', () => {
     for (const name of ['a', 'b']) await rm(scene.path(name, objectKey(scene.cluster, 'manifests', before)));
     expect((await read()).members).toHaveLength(2);
     expect((await scene.status(at(7))).members).toHaveLength(1);
+  });
+
+  it('stay known while no destination answers', async () => {
+    await backup(5, three);
+    await backup(6, [n(1), n(2)]);
+    const before = await scene.status(at(7));
+    for (const name of ['a', 'b']) await scene.takeAway(name);
+    const next = await scene.status(at(8));
+    expect(next.members).toEqual([]);
+    expect(driftOf(keepKnown(before, next).members, none, at(8))).toHaveLength(1);
   });
 
   it('are those of the destinations that answer', async () => {

@@ -50,6 +50,8 @@ export type OpenOptions = {
   log?: Log;
   /** stays the caller's; default: opened for the first run, as the config and the environment say */
   tracing?: Tracing;
+  /** told how long each lease was waited for, in milliseconds */
+  onLockWait?: (ms: number) => void;
 };
 
 /** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
@@ -58,6 +60,7 @@ export class App implements AsyncDisposable {
   readonly log: Log;
   readonly #onProgress: OnProgress;
   readonly #door: string;
+  readonly #onLockWait: (ms: number) => void;
   readonly #stack = new AsyncDisposableStack();
   readonly #stores = new Map<string, Store>();
   #tracing: Promise<Tracing> | undefined;
@@ -67,6 +70,7 @@ export class App implements AsyncDisposable {
     this.log = options.log ?? openLog(config.log);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    this.#onLockWait = options.onLockWait ?? (() => undefined);
     if (options.tracing !== undefined) this.#tracing = Promise.resolve(options.tracing);
   }
 
@@ -100,7 +104,7 @@ export class App implements AsyncDisposable {
       signer,
       members: cluster.members,
       spool: this.spool,
-      lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door },
+      lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door, onWaited: this.#onLockWait },
       limits: {
         ...cluster.backup,
         snapshotTimeoutMs: cluster.backup.snapshotTimeout,
@@ -202,6 +206,7 @@ export class App implements AsyncDisposable {
             clock: systemClock,
             log: this.log,
             ttlMs: LEASE_TTL_MS,
+            onWaited: this.#onLockWait,
           },
           { need: 'all', waitMs: 0, run, door: this.#door, fence: tombstones({ ...deps, signer }, run) },
           abort,

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { CopyRecord, Manifest } from '../catalogue/manifest.ts';
+import { compareMembers } from '../catalogue/members.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, newSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
 import { inStage } from '../core/scope.ts';
@@ -22,7 +23,7 @@ import { followRetention } from './follow.ts';
 import { forget, note } from './journal.ts';
 import { buildManifest } from './manifest.ts';
 import type { BackupDeps, BackupOptions, Destination } from './options.ts';
-import { compareMembers, compareWithPrevious, implausible } from './plausible.ts';
+import { compareWithPrevious, implausible } from './plausible.ts';
 import { type Preflight, preflight, preflightFailure } from './preflight.ts';
 import { mayBeStored, publish } from './publish.ts';
 import { clearAfterPublishing, clearTraces, sweepAfterCrash, sweepAgain } from './sweep.ts';

@@ -59,7 +59,7 @@ export type BackupDeps = {
   spool: SpoolOptions;
   limits: BackupLimits;
   /** how the cluster's lease is taken, and how this run is named to those who find it taken */
-  lease: Pick<LeaseDeps, 'ttlMs' | 'self'> & Pick<TakeOptions, 'waitMs' | 'door'>;
+  lease: Pick<LeaseDeps, 'ttlMs' | 'self' | 'onWaited'> & Pick<TakeOptions, 'waitMs' | 'door'>;
   /** text of the README that explains a destination, by its name, to whoever finds it; null = none is written */
   readmeOf: (destination: string) => string | null;
   toolVersion: string;

@@ -1,5 +1,5 @@
 /** Does a snapshot continue the one before? Pure decisions, each with its reason. */
-import type { ArchiveReport, RaftServer } from '../archive/report.ts';
+import type { ArchiveReport } from '../archive/report.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { type ErrorCode, StrongroomError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
@@ -46,38 +46,4 @@ export function implausible(findings: readonly Finding[]): StrongroomError | nul
     hint: 'if the cluster was restored or emptied on purpose, run the backup once with --new-lineage',
     retryable: false,
   });
-}
-
-/**
- * Members that the inventory does not know, or knows under another address, and those that changed since the last
- * snapshot. A scratch node that joined production shows nowhere else: health and autopilot stay green.
- */
-export function compareMembers(
-  servers: readonly Pick<RaftServer, 'id' | 'address'>[],
-  inventory: readonly { id: string; address: string }[],
-  previous: readonly Pick<RaftServer, 'id' | 'address'>[] | null,
-): string[] {
-  const warnings: string[] = [];
-  const known = new Map(inventory.map(({ id, address }) => [id, address]));
-  if (inventory.length > 0) {
-    for (const { id, address } of servers) {
-      const expected = known.get(id);
-      if (expected === undefined) warnings.push(`raft member ${id} at ${address} is a stranger to the inventory`);
-      else if (expected !== address) {
-        warnings.push(`raft member ${id} is at ${address}, but the inventory says ${expected}`);
-      }
-    }
-    const present = new Set(servers.map(({ id }) => id));
-    for (const { id } of inventory) if (!present.has(id)) warnings.push(`raft member ${id} of the inventory is absent`);
-  }
-  if (previous !== null) {
-    const before = new Map(previous.map(({ id, address }) => [id, address]));
-    for (const { id, address } of servers) {
-      const was = before.get(id);
-      if (was === undefined) warnings.push(`raft member ${id} at ${address} is new since the last snapshot`);
-      else if (was !== address)
-        warnings.push(`raft member ${id} moved from ${was} to ${address} since the last snapshot`);
-    }
-  }
-  return warnings;
 }

@@ -1,6 +1,7 @@
 /** Everything that can be known to fail before Vault is asked for a byte. */
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
+import { compareMembers } from '../catalogue/members.ts';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { Secret } from '../core/secret.ts';
@@ -12,7 +13,6 @@ import type { ActiveNode } from '../vault/active-node.ts';
 import type { ClusterView } from '../vault/cluster.ts';
 import { quorumOf } from '../vault/quorum.ts';
 import type { BackupDeps, BackupOptions } from './options.ts';
-import { compareMembers } from './plausible.ts';
 import { lockOf } from './upload.ts';
 
 export type Check = {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { certificate, duration, list, origin, path, percent, rule, secret, text, word } from './fields.ts';
 import { encryptionOverride, kmsKey } from './keys.ts';
+import { membershipWindow } from './membership.ts';
 import { checkKeepsSomething, retention } from './retention.ts';
 import { schedule } from './schedule.ts';
 
@@ -135,7 +136,12 @@ export const cluster = z
       (member) => member.id,
     )
       .prefault([])
-      .describe('inventory of the raft peers: a backup warns when the cluster differs'),
+      .describe(
+        'inventory of the raft peers: a backup warns when the cluster differs, and strongroom check is critical',
+      ),
+    membershipWindows: list(membershipWindow, ({ from, to }) => `${from.toISOString()} ${to.toISOString()}`)
+      .prefault([])
+      .describe('when raft members may change; a change outside of these, and not in the inventory, is critical'),
     sealKms: kmsKey
       .exactOptional()
       .describe("the seal's own KMS key: preflight tries it, and refuses it as a wrapping key"),

@@ -28,6 +28,17 @@ export function durationOrNone() {
     .refine((ms) => ms === null || ms > 0, { error: 'no time at all; write more than zero, or none' });
 }
 
+/** "2027-03-10T08:00:00Z": a moment. With its zone, or nobody knows which eight o'clock it is. */
+export function time() {
+  const error = unless(
+    'not a time; write date, time and zone, such as 2027-03-10T08:00:00Z or 2027-03-10T09:00:00+01:00',
+  );
+  return z
+    .string({ error })
+    .refine((text) => z.iso.datetime({ offset: true }).safeParse(text).success, { error, abort: true })
+    .transform((text) => new Date(text));
+}
+
 /** "20GiB": bytes. */
 export function size() {
   const error = unless('not a size; write a number and a unit, such as 512MiB or 20GB');

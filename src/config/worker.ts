@@ -9,6 +9,10 @@ export const worker = z.strictObject({
   lookEvery: duration()
     .prefault('2m')
     .describe('between two looks at the destinations for runs that were missed, and at the schedules in Redis'),
+  probeEvery: duration()
+    .refine((ms) => ms >= 1_000, { error: 'shorter than a second; write at least 1s' })
+    .prefault('1m')
+    .describe('between two probes of a cluster: KMS keys by a real Encrypt, certificates, a configured token'),
   listen: listen()
     .exactOptional()
     .describe(

@@ -29,6 +29,13 @@ export type KmsWrap = {
 /** `unchecked` = the role may not call DescribeKey. `cautions` are sentences for people. */
 export type KmsKeyCheck = { state: 'enabled' | 'unchecked'; cautions: string[] };
 
+export type KmsKeyFacts = {
+  /** in the words of AWS: Enabled, Disabled, PendingDeletion, … */
+  state: string;
+  /** null = no deletion is pending */
+  deletionAt: Date | null;
+};
+
 const USABLE = new Set(['Enabled', 'Updating']);
 const TRANSIENT = new Set(['Creating', 'Unavailable']);
 
@@ -74,6 +81,20 @@ export class KmsKey {
       state: 'enabled',
       cautions: until === undefined ? [] : [`the imported material of ${this.keyId} expires on ${until.toISOString()}`],
     };
+  }
+
+  /** What KMS says of the key, whatever its state; null when the role may not ask. Rejects as the other methods do. */
+  async describe(signal: AbortSignal): Promise<KmsKeyFacts | null> {
+    try {
+      const { KeyState, Enabled, DeletionDate } = await this.#describe(this.keyId, signal);
+      return {
+        state: KeyState ?? (Enabled === true ? 'Enabled' : 'Disabled'),
+        deletionAt: DeletionDate ?? null,
+      };
+    } catch (e) {
+      if (!isDenied(e)) throw e;
+      return null;
+    }
   }
 
   /** The full ARN behind an alias or id as this key's region sees it; null when there is none, or it may not be asked. */

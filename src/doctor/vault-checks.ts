@@ -1,5 +1,5 @@
 /** The cluster that is backed up: its nodes, its login, its members. Its snapshot is never asked for. */
-import { compareMembers } from '../backup/plausible.ts';
+import { compareMembers } from '../catalogue/members.ts';
 import type { ClusterConfig } from '../config/cluster-config.ts';
 import { isError } from '../core/errors.ts';
 import type { ActiveNode } from '../vault/active-node.ts';

@@ -23,6 +23,8 @@ export type LeaseDeps = {
   ttlMs: number;
   /** default: this process */
   self?: ProcessIdentity;
+  /** told how long it took until the lease was had, or was not, in milliseconds */
+  onWaited?: (ms: number) => void;
 };
 
 export type TakeOptions = {

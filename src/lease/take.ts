@@ -29,10 +29,18 @@ const RACE_PAUSE_MS = 50;
  * met, or with the abort reason.
  */
 export async function takeLease(deps: LeaseDeps, options: TakeOptions, signal: AbortSignal): Promise<Lease> {
+  const begun = performance.now();
+  try {
+    return await take(deps, options, begun, signal);
+  } finally {
+    deps.onWaited?.(performance.now() - begun);
+  }
+}
+
+async function take(deps: LeaseDeps, options: TakeOptions, begun: number, signal: AbortSignal): Promise<Lease> {
   const graceMs = Math.min(GRACE_MS, deps.ttlMs / 2);
   const taking: Taking = { deps, options, self: deps.self ?? thisProcess(), graceMs };
   using _ = answerFor(options.run);
-  const begun = performance.now();
   // Everybody in the same order: of two that want the same, the first destination decides.
   let watches = deps.stores
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))

@@ -1,8 +1,9 @@
 /** The metrics of one cluster, from its last status, counted now. */
 import type { ClusterStatus, DestinationStatus, JobStatus } from './cluster-status.ts';
 import type { Sample } from './exposition.ts';
+import { driftOf } from './membership.ts';
 import type { CLUSTER_METRICS } from './metrics.ts';
-import { judge, LEVELS, type Limits } from './verdict.ts';
+import { judge, LEVELS, type Limits, UNDECLARED } from './verdict.ts';
 
 type Name = keyof typeof CLUSTER_METRICS;
 type Add = (name: Name, labels: Record<string, string>, value: number | null) => void;
@@ -31,6 +32,8 @@ export function clusterSamples(
     add('strongroom_whole_known', {}, Number(status.isWholeKnown));
     add('strongroom_backups_from_the_future', {}, status.fromTheFuture.length);
   }
+  const drift = driftOf(status.members, limits.membership ?? UNDECLARED, now);
+  add('strongroom_membership_drift', {}, drift === null ? null : Number(drift.length > 0));
   for (const destination of status.destinations) addDestination(destination, now, add);
   for (const [job, runs] of Object.entries(status.jobs ?? {})) addJob(job, runs, add);
   return samples;
@@ -42,6 +45,7 @@ function addDestination(destination: DestinationStatus, now: Date, add: Add): vo
   add('strongroom_destination_up', labels, Number(away === null));
   add('strongroom_destination_problems', labels, away === null ? destination.problems.length : null);
   add('strongroom_newest_backup_timestamp_seconds', labels, timestamp(newest?.at));
+  add('strongroom_newest_backup_bytes', labels, newest?.storedBytes ?? null);
   add('strongroom_copies_missing', labels, destination.copiesMissing);
   add('strongroom_copies_bad', labels, destination.badCopies);
   add('strongroom_last_proof_timestamp_seconds', labels, timestamp(destination.lastProofAt));

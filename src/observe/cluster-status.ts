@@ -2,6 +2,7 @@
  * What is known of how safe one cluster is. What could not be asked is unknown, and said to be: it is neither good nor bad.
  */
 import type { Catalogue } from '../catalogue/catalogue.ts';
+import type { Member } from '../catalogue/members.ts';
 import type { RunRecord } from '../catalogue/record-types.ts';
 import type { Records } from '../catalogue/records.ts';
 import type { StrongroomError } from '../core/errors.ts';
@@ -18,8 +19,17 @@ export type BackupFact = {
   finishedAt: Date;
   /** length of the archive in bytes, before encryption */
   bytes: number;
+  /** length of its data object in each destination, in bytes */
+  storedBytes: number;
   records: number;
+  /** who raft named as members in it */
+  members: readonly Member[];
+  /** the newest good backup when it began; null = it was the first */
+  previous: SnapshotId | null;
 };
+
+/** Who was a member when a backup was made. */
+export type BackupMembers = Pick<BackupFact, 'snapshot' | 'at' | 'members' | 'previous'>;
 
 export type DestinationStatus = {
   name: string;
@@ -61,6 +71,8 @@ export type ClusterStatus = {
   /** backups that are dated in the future: their age says nothing, so they count for nothing here */
   fromTheFuture: SnapshotId[];
   destinations: DestinationStatus[];
+  /** the newest backup and some before it, newest first, as far as they can be read; empty = there is none, or unknown */
+  members: readonly BackupMembers[];
   /** jobs with a believable record in the last weeks; null = unknown */
   jobs: Record<string, JobStatus> | null;
   /** why proofs or runs are unknown; null = they are known */

@@ -1,7 +1,7 @@
 /** What one destination holds, asked of it alone: what would be left if all the others were lost. */
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
-import { newSnapshotId, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import { newSnapshotId, parseSnapshotId, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { kindPrefix, objectKey, parseObjectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { type BackupFact, CLOCK_TOLERANCE_MS, type DestinationStatus, type StatusDeps } from './cluster-status.ts';
@@ -88,7 +88,10 @@ export function factOf({ manifest }: VerifiedManifest): BackupFact {
     at: snapshotTime(snapshot),
     finishedAt: new Date(manifest.finishedAt),
     bytes: manifest.archive.bytes,
+    storedBytes: manifest.ciphertext.bytes,
     records: manifest.archive.state.records,
+    members: manifest.archive.raft.servers.map(({ id, address }) => ({ id, address })),
+    previous: manifest.previous === null ? null : parseSnapshotId(manifest.previous.snapshot),
   };
 }
 

@@ -10,10 +10,12 @@ export function keepKnown(before: ClusterStatus | null, next: ClusterStatus): Cl
   if (before === null) return next;
   const isSomeoneAway = next.destinations.some(({ away }) => away !== null);
   const isOlder = next.newest === null || (before.newest !== null && before.newest.snapshot > next.newest.snapshot);
+  const isKept = isSomeoneAway && isOlder;
   return {
     ...next,
     readAt: next.readAt ?? before.readAt,
-    newest: isSomeoneAway && isOlder ? before.newest : next.newest,
+    newest: isKept ? before.newest : next.newest,
+    members: isKept ? before.members : next.members,
     newestWhole: next.isWholeKnown ? next.newestWhole : before.newestWhole,
     fromTheFuture: next.readAt === null ? before.fromTheFuture : next.fromTheFuture,
     destinations: next.destinations.map((destination) => keepDestination(before, destination, next.isWholeKnown)),
@@ -54,6 +56,7 @@ export function unknownStatus(
     newestWhole: null,
     isWholeKnown: false,
     fromTheFuture: [],
+    members: [],
     destinations: destinations.map((name) => ({
       name,
       away: problem,

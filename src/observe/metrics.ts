@@ -52,6 +52,11 @@ export const CLUSTER_METRICS = {
     labels: ['cluster', 'destination'],
     help: 'when the newest good backup began whose manifest this destination itself holds',
   },
+  strongroom_newest_backup_bytes: {
+    type: 'gauge',
+    labels: ['cluster', 'destination'],
+    help: 'length of the data that the newest good backup wrote to this destination, encrypted',
+  },
   strongroom_copies_missing: {
     type: 'gauge',
     labels: ['cluster', 'destination'],
@@ -91,6 +96,11 @@ export const CLUSTER_METRICS = {
     type: 'gauge',
     labels: ['cluster'],
     help: 'destinations whose newest backup is dated in the future: a clock is, or was, wrong',
+  },
+  strongroom_membership_drift: {
+    type: 'gauge',
+    labels: ['cluster'],
+    help: '1 = the raft members of the newest backup are not those of the inventory, or without one: they changed in one of the last backups; and no window declares it. absent = there is nothing to compare with',
   },
   strongroom_last_run_timestamp_seconds: {
     type: 'gauge',
@@ -140,6 +150,16 @@ export const WORKER_METRICS = {
     type: 'counter',
     labels: ['cluster', 'job'],
     help: 'looks for missed runs that failed, because no destination answered',
+  },
+  strongroom_lock_waits_total: {
+    type: 'counter',
+    labels: ['cluster', 'job'],
+    help: "tries to take the cluster's lease, whether they had it in the end or not",
+  },
+  strongroom_lock_wait_seconds_total: {
+    type: 'counter',
+    labels: ['cluster', 'job'],
+    help: "time that these tries took; by strongroom_lock_waits_total it is the mean wait for the cluster's lease",
   },
   strongroom_stalled_total: {
     type: 'counter',
@@ -202,6 +222,50 @@ export const NOTIFY_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
+/** From the probes that a worker makes every `worker.probeEvery`: of KMS, of the nodes, of a configured token. */
+export const PROBE_METRICS = {
+  strongroom_probe_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['cluster'],
+    help: 'when the last probe of the cluster ended',
+  },
+  strongroom_kms_up: {
+    type: 'gauge',
+    labels: ['cluster', 'key', 'region', 'use'],
+    help: '1 = the key encrypted when it was last tried; 0 = it did not, or it was not tried for three times worker.probeEvery (2m at least). key = last part of the ARN; use = seal or wrap',
+  },
+  strongroom_kms_last_success_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['cluster', 'key', 'region', 'use'],
+    help: 'when the key last encrypted for this process; absent = never',
+  },
+  strongroom_kms_key_state: {
+    type: 'gauge',
+    labels: ['cluster', 'key', 'region', 'use', 'state'],
+    help: 'always 1; the state that KMS tells: Enabled, Disabled, PendingDeletion and so on; absent = it does not, or the login may not call kms:DescribeKey',
+  },
+  strongroom_kms_key_deletion_seconds: {
+    type: 'gauge',
+    labels: ['cluster', 'key', 'region', 'use'],
+    help: 'time until the key is deleted for good; absent = no deletion is pending, or it is unknown',
+  },
+  strongroom_certificate_expiry_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['cluster', 'node'],
+    help: 'when the certificate ends that the node showed last; absent = it has no TLS, or was never reached',
+  },
+  strongroom_client_certificate_expiry_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['cluster'],
+    help: 'when the certificate of tls.cert ends; absent = none is configured',
+  },
+  strongroom_token_expiry_timestamp_seconds: {
+    type: 'gauge',
+    labels: ['cluster', 'renewable'],
+    help: 'when the configured token ends; absent = each run logs in anew, or the token never ends, or it may not look at itself',
+  },
+} as const satisfies Record<string, MetricSpec>;
+
 /** Of every process that exports metrics. */
 export const PROCESS_METRICS = {
   strongroom_info: {
@@ -220,6 +284,7 @@ export const METRICS: Readonly<Record<MetricName, MetricSpec>> = {
   ...CLUSTER_METRICS,
   ...WORKER_METRICS,
   ...NOTIFY_METRICS,
+  ...PROBE_METRICS,
   ...PROCESS_METRICS,
 };
 
@@ -227,6 +292,7 @@ export type MetricName =
   | keyof typeof CLUSTER_METRICS
   | keyof typeof WORKER_METRICS
   | keyof typeof NOTIFY_METRICS
+  | keyof typeof PROBE_METRICS
   | keyof typeof PROCESS_METRICS;
 
 /** docs/metrics.md. */
@@ -246,6 +312,11 @@ export function renderMetrics(): string {
       title: 'Notifications of a worker',
       text: 'The worker alone exports these. A CronJob that cannot reach a sink says so in its log.',
       metrics: NOTIFY_METRICS,
+    },
+    {
+      title: 'What a worker probes',
+      text: 'The worker alone exports these: it asks KMS and the nodes every `worker.probeEvery`. Ends that were seen stay known when nobody answers any more.',
+      metrics: PROBE_METRICS,
     },
     { title: 'The process', text: 'Every process with metrics exports these.', metrics: PROCESS_METRICS },
   ];

@@ -2,7 +2,9 @@
 import type { ProofRecord, RunRecord } from '../catalogue/record-types.ts';
 import type { Records, RunName } from '../catalogue/records.ts';
 import { isError } from '../core/errors.ts';
+import type { SnapshotId } from '../core/ids.ts';
 import type { ProofName } from '../store/record-layout.ts';
+import type { BackupMembers } from './cluster-status.ts';
 
 /** Newest of a few jobs and destinations are asked for again and again; more is of no use. */
 const MAX_KEPT = 2_000;
@@ -18,6 +20,8 @@ export type KnownRecords = Pick<Records, 'runs' | 'proofs'> & {
 /** Of one cluster; kept from one reading of its status to the next. */
 export class RecordMemory {
   readonly #kept = new Map<string, RunRecord | ProofRecord>();
+  /** of backups whose manifest was believed */
+  readonly members = new Map<SnapshotId, BackupMembers>();
 
   over(records: Records): KnownRecords {
     return {

@@ -6,6 +6,7 @@ import { isError, type StrongroomError } from '../core/errors.ts';
 import type { BackupFact, ClusterStatus, JobStatus, StatusDeps } from './cluster-status.ts';
 import { readDestination } from './destination-status.ts';
 import { readJobs } from './job-status.ts';
+import { readMembers } from './membership.ts';
 import { type ProofStatus, readProofs } from './proof-status.ts';
 import { RecordMemory } from './record-memory.ts';
 import { findWhole } from './whole.ts';
@@ -13,7 +14,8 @@ import { findWhole } from './whole.ts';
 /**
  * Reads the status. A destination that does not answer is `away`; when none answers everything is unknown. Rejects on
  * abort, and with a defect. `memory` keeps records that were read before: they never change. Requests, for each
- * destination: pointer, listing and manifest of the newest; a HEAD for each of its objects; listings of runs and proofs.
+ * destination: pointer, listing and manifest of the newest; a HEAD for each of its objects; listings of runs and proofs. Of
+ * all together: the manifests of a few backups before the newest, for their members.
  */
 export async function readStatus(
   deps: StatusDeps,
@@ -31,13 +33,15 @@ export async function readStatus(
     isWholeKnown: false,
     fromTheFuture: [...new Set(read.flatMap(({ fromTheFuture }) => fromTheFuture))],
     destinations: read.map(({ status }) => status),
+    members: [],
     jobs: null,
     recordsProblem: null,
   };
   if (answering.length === 0) return status;
-  const [whole, records] = await Promise.all([
+  const [whole, records, members] = await Promise.all([
     answering.length === deps.stores.length ? findWhole(deps, status.destinations, now, signal) : null,
     readRecords(deps, answering, now, signal, memory),
+    readMembers(deps, answering, status.newest, memory.members, signal),
   ]);
   if (whole !== null) {
     status.isWholeKnown = whole.isKnown;
@@ -53,7 +57,7 @@ export async function readStatus(
     destination.lastProofAt = proof.lastGoodAt;
     destination.badCopies = proof.badCopies;
   }
-  return { ...status, jobs: records.jobs, recordsProblem: records.problem };
+  return { ...status, members, jobs: records.jobs, recordsProblem: records.problem };
 }
 
 async function readRecords(

@@ -1,6 +1,7 @@
 /** What a status means: good, to be watched, or bad, and why. Pure. */
 import { formatDuration } from '../core/units.ts';
 import { type ClusterStatus, type DestinationStatus, type JobStatus, PUBLISHING_MS } from './cluster-status.ts';
+import { driftOf, type MembershipRules } from './membership.ts';
 
 /** `unknown` = there is nothing to judge by; worse than a warning, for nobody knows how bad it is. */
 export const LEVELS = ['ok', 'warning', 'unknown', 'critical'] as const;
@@ -23,7 +24,12 @@ export type Limits = {
   maxProofAgeMs: number | null;
   /** what was read longer ago says nothing of now, in milliseconds; null = it was read just now */
   maxStatusAgeMs: number | null;
+  /** who may be a raft member; absent = what changed between backups is undeclared */
+  membership?: MembershipRules;
 };
+
+/** Nobody said anything about the members. */
+export const UNDECLARED: MembershipRules = { inventory: [], windows: [] };
 
 /**
  * The backup counts whose copies are in all destinations. One that is newer and not whole is worth a warning, and does not
@@ -35,6 +41,7 @@ export function judge(status: ClusterStatus, limits: Limits, now: Date): Verdict
     ...judgeReading(status, limits, now),
     ...judgeAge(status, ageMs, limits),
     ...judgeNewer(status, now),
+    ...judgeMembers(status, limits, now),
     ...status.destinations.flatMap((destination) => judgeDestination(destination, limits, now)),
     ...Object.entries(status.jobs ?? {}).flatMap(([job, runs]) => judgeJob(job, runs)),
   ];
@@ -85,6 +92,10 @@ function judgeNewer({ newest, newestWhole, isWholeKnown, fromTheFuture }: Cluste
     return reasons;
   if (now.getTime() - newest.finishedAt.getTime() <= PUBLISHING_MS) return reasons;
   return [...reasons, { level: 'warning', text: `${newest.snapshot} is newer, and not whole in every destination` }];
+}
+
+function judgeMembers({ members }: ClusterStatus, { membership }: Limits, now: Date): Reason[] {
+  return (driftOf(members, membership ?? UNDECLARED, now) ?? []).map((text) => ({ level: 'critical', text }));
 }
 
 function judgeDestination(

@@ -62,6 +62,12 @@ export class WorkerMetrics {
     this.#count('strongroom_missed_runs_total', jobLabels(job));
   }
 
+  /** For FleetOptions.onLockWait. */
+  onLockWait(job: Pick<ScheduledJob, 'cluster' | 'job'>, ms: number): void {
+    this.#count('strongroom_lock_waits_total', jobLabels(job));
+    this.#count('strongroom_lock_wait_seconds_total', jobLabels(job), ms / 1000);
+  }
+
   /** For FleetOptions.onBlind. */
   onBlind(job: Pick<ScheduledJob, 'cluster' | 'job'>): void {
     this.#count('strongroom_looks_failed_total', jobLabels(job));
@@ -79,6 +85,8 @@ export class WorkerMetrics {
       this.#count('strongroom_retries_total', labels, 0);
       this.#count('strongroom_missed_runs_total', labels, 0);
       this.#count('strongroom_looks_failed_total', labels, 0);
+      this.#count('strongroom_lock_waits_total', labels, 0);
+      this.#count('strongroom_lock_wait_seconds_total', labels, 0);
     }
     for (const queue of this.#options.queues) this.#count('strongroom_stalled_total', { queue }, 0);
     this.#count('strongroom_queue_errors_total', {}, 0);

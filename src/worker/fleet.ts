@@ -29,6 +29,8 @@ export type FleetOptions = {
   /** told when what was missed cannot be looked for: no destination of the cluster answers */
   onBlind(job: ScheduledJob, error: StrongroomError): void;
   notices: FleetNotices;
+  /** told how long a run took to get the lease of its cluster, or not to get it, in milliseconds */
+  onLockWait(work: Work, ms: number): void;
 };
 
 /** Those who tell people, and what they are given to go by. */
@@ -90,7 +92,7 @@ export class Fleet {
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
-      await using app = this.#open(onProgress);
+      await using app = this.#open(onProgress, (ms) => this.#options.onLockWait(work, ms));
       return await this.#run(app, job, work, stop.signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -235,9 +237,9 @@ export class Fleet {
     this.#settled.set(id, Math.max(this.#settled.get(id) ?? 0, due.getTime()));
   }
 
-  #open(onProgress: OnProgress = unwatched): App {
+  #open(onProgress: OnProgress = unwatched, onLockWait: (ms: number) => void = () => undefined): App {
     const { log, tracing } = this.#options;
-    return new App(this.#config, { log, tracing, door: 'strongroom worker', onProgress });
+    return new App(this.#config, { log, tracing, door: 'strongroom worker', onProgress, onLockWait });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -7,6 +7,7 @@ import type { Log } from '../core/log.ts';
 import { systemClock } from '../core/units.ts';
 import type { MetricSource } from '../observe/exposition.ts';
 import { WorkerMetrics } from '../observe/worker-metrics.ts';
+import { Prober } from '../probe/prober.ts';
 import { QUEUES } from '../queue/queues.ts';
 import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
@@ -69,6 +70,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
       metrics.onMissed(job);
       log.warn({ job: job.id, due: due.toISOString() }, 'a run was missed; it is made up for now');
     },
+    onLockWait: (work, ms) => metrics.onLockWait(work, ms),
     onBlind: (job, error) => {
       metrics.onBlind(job);
       notices.onBlind(job, error);
@@ -89,6 +91,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     clock: systemClock,
     log,
   });
+  const prober = new Prober({ config, clock: systemClock, log });
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
   onBack = () => void fleet.look(queue, until);
@@ -100,6 +103,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
         onChange: (next) => {
           fleet.reconfigure(next);
           notices.reconfigure(next, fleet.scheduled);
+          prober.reconfigure(next);
           log.info({ clusters: Object.keys(next.clusters).length }, 'the config changed and is in force');
           void fleet.look(queue, until);
         },
@@ -112,10 +116,16 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     );
     queue.start();
     log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
-    const sources = [(now: Date) => metrics.samples(now), () => notices.metrics.samples()];
-    await Promise.all([watching, fleet.keepWatch(queue, until), showing(options, sources, until)]);
+    const sources = [
+      (now: Date) => metrics.samples(now),
+      () => notices.metrics.samples(),
+      (now: Date) => prober.samples(now),
+    ];
+    const working = [watching, fleet.keepWatch(queue, until), prober.run(until), showing(options, sources, until)];
+    await Promise.all(working);
   } finally {
     over.abort();
+    prober.close();
     await queue.stop(config.worker.grace);
     log.info('the worker has stopped');
   }

@@ -42,6 +42,17 @@ describe('a lease that is free', () => {
     expect(next.token).toBe(2);
   });
 
+  it('tells how long it was waited for, whoever had it in the end', async () => {
+    const waits: number[] = [];
+    const onWaited = (ms: number): void => void waits.push(ms);
+    await using _lease = await scene.take({ onWaited });
+    expect(waits).toHaveLength(1);
+    expect(waits[0]).toBeLessThan(10_000);
+    await expect(scene.take({ self: on('other'), waitMs: 300, onWaited })).rejects.toMatchObject({ code: 'E_LOCKED' });
+    expect(waits).toHaveLength(2);
+    expect(waits[1]).toBeGreaterThanOrEqual(300);
+  });
+
   it('gets a token above every one that any destination knows', async () => {
     await scene.plant({ state: 'released', token: 41 }, 'b');
     await using lease = await scene.take({ stores: [scene.a, scene.b] });

@@ -42,7 +42,9 @@ describe('the metrics of a cluster', () => {
     await scene.run(at(6), { outcome: 'partly', missing: ['b'] });
     const status = await scene.status(at(8));
     for (const destination of status.destinations) destination.locks = [at(9), at(7), null, at(20)];
-    const samples = clusterSamples({ status, since }, limits, at(8));
+    const windows = [{ from: at(6), to: at(7) }];
+    const membership = { inventory: [{ id: 'n1', address: 'n1:8201' }], windows };
+    const samples = clusterSamples({ status, since }, { ...limits, membership }, at(8));
     expect(namesOf(samples)).toEqual(Object.keys(CLUSTER_METRICS).sort());
     const said = (name: string, labels?: Record<string, string>) => valueOf(samples, `strongroom_${name}`, labels);
     expect(said('recovery_point_age_seconds', { cluster: 'prod' })).toBe(7200);
@@ -51,6 +53,14 @@ describe('the metrics of a cluster', () => {
     expect(said('snapshot_bytes')).toBe(4096);
     expect(said('snapshot_records')).toBe(17);
     expect(said('whole_known')).toBe(1);
+    expect(said('membership_drift')).toBe(0);
+    // The archive names no member at all, and no window is open.
+    const undeclared = { ...limits, membership: { ...membership, windows: [] } };
+    const drifted = clusterSamples({ status, since }, undeclared, at(8));
+    expect(valueOf(drifted, 'strongroom_membership_drift')).toBe(1);
+    expect(valueOf(drifted, 'strongroom_verdict', { level: 'critical' })).toBe(1);
+    expect(valueOf(clusterSamples({ status, since }, limits, at(8)), 'strongroom_membership_drift')).toBeUndefined();
+    expect(said('newest_backup_bytes', { destination: 'b' })).toBe(30);
     expect(said('newest_backup_timestamp_seconds', { destination: 'b' })).toBe(at(6).getTime() / 1000);
     expect(said('last_proof_timestamp_seconds', { destination: 'a' })).toBe(at(7).getTime() / 1000);
     expect(said('last_proof_timestamp_seconds', { destination: 'b' })).toBeUndefined();
@@ -144,12 +154,16 @@ describe('the metrics of a worker', () => {
     metrics.onEvent({ kind: 'scheduled', set: ['prod.backup'], removed: [] });
     metrics.onMissed(job);
     metrics.onBlind(job);
+    metrics.onLockWait(work, 1500);
+    metrics.onLockWait(work, 500);
     const samples = await metrics.samples(at(1));
     const runs = (outcome: string) => valueOf(samples, 'strongroom_runs_total', { outcome });
     expect(['done', 'partly', 'failed', 'locked', 'skipped', 'interrupted'].map(runs)).toEqual([1, 2, 2, 1, 1, 1]);
     expect(valueOf(samples, 'strongroom_retries_total')).toBe(3);
     expect(valueOf(samples, 'strongroom_missed_runs_total')).toBe(1);
     expect(valueOf(samples, 'strongroom_looks_failed_total')).toBe(1);
+    expect(valueOf(samples, 'strongroom_lock_waits_total')).toBe(2);
+    expect(valueOf(samples, 'strongroom_lock_wait_seconds_total', { cluster: 'prod', job: 'backup' })).toBe(2);
     expect(valueOf(samples, 'strongroom_stalled_total', { queue: 'upkeep' })).toBe(1);
     expect(valueOf(samples, 'strongroom_stalled_total', { queue: 'backup' })).toBe(0);
     expect(valueOf(samples, 'strongroom_queue_errors_total')).toBe(1);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Catalogue } from '../../../src/catalogue/catalogue.ts';
 import { type Manifest, serialiseManifest } from '../../../src/catalogue/manifest.ts';
+import type { Member } from '../../../src/catalogue/members.ts';
 import type { ProofRecord, RunRecord } from '../../../src/catalogue/record-types.ts';
 import { Records } from '../../../src/catalogue/records.ts';
 import { type ClusterName, newRunId, newSnapshotId, parseClusterName, type SnapshotId } from '../../../src/core/ids.ts';
@@ -36,6 +37,8 @@ export type BackupChange = {
   lock?: Date;
   /** move the latest pointers; default true */
   moves?: boolean;
+  /** raft members that the archive names; default: none */
+  members?: readonly Member[];
   /** put over the manifest, before it is signed */
   manifest?: Partial<Manifest>;
 };
@@ -206,7 +209,7 @@ export class Scene implements AsyncDisposable {
         compression: 'stored',
         product: 'openbao',
         productVersion: null,
-        raft: { index: 1, term: 1, servers: [] },
+        raft: { index: 1, term: 1, servers: (change.members ?? []).map((one) => ({ ...one, suffrage: 'voter' })) },
         seal: { type: 'shamir', shares: 1, threshold: 1, recovery: null, keyIds: [], sealedSums: 'present' },
         state: { records: 17, bytes: 1, ...empty, ...zero },
         cautions: [],

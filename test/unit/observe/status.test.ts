@@ -39,6 +39,7 @@ describe('the newest backup', () => {
       newestWhole: null,
       isWholeKnown: true,
       fromTheFuture: [],
+      members: [],
       destinations: ['a', 'b'].map((name) => ({
         name,
         away: null,

@@ -11,7 +11,10 @@ const fact = (hour: number): BackupFact => ({
   at: at(hour),
   finishedAt: at(hour),
   bytes: 1,
+  storedBytes: 1,
   records: 1,
+  members: [],
+  previous: null,
 });
 const good = fact(6);
 const old = fact(-2);
@@ -38,6 +41,7 @@ const status = (change: Partial<ClusterStatus> = {}): ClusterStatus => ({
   newestWhole: good,
   isWholeKnown: true,
   fromTheFuture: [],
+  members: [],
   destinations: [store('a'), store('b')],
   jobs: { backup: { last: run({}), lastDone: run({}), failuresSince: 0 } },
   recordsProblem: null,

@@ -1,7 +1,8 @@
 import { clusterConfig } from '../src/config/cluster-config.ts';
+import { policiesOf } from '../src/config/retention.ts';
 import { systemClock } from '../src/core/units.ts';
 import type { Job } from '../src/run/job.ts';
-import { describeUnmended, replicate, summariseReplicate } from '../src/snapshots/replicate.ts';
+import { describeUnmended, type ReplicateDeps, replicate, summariseReplicate } from '../src/snapshots/replicate.ts';
 
 export const replicateJob: Job = {
   name: 'replicate',
@@ -9,8 +10,14 @@ export const replicateJob: Job = {
   async run(app, cluster, run, signal) {
     const deps = { ...(await app.snapshotDeps(cluster, signal)), clock: systemClock };
     const records = await app.records(cluster, signal);
-    const { prove } = clusterConfig(app.config, cluster);
-    const result = await replicate({ ...deps, records }, { run, prove }, signal);
+    const { prove, destinations, retention } = clusterConfig(app.config, cluster);
+    const policies = policiesOf(
+      retention,
+      destinations.map(({ name }) => name),
+    );
+    const takeLease: ReplicateDeps['takeLease'] = (holder, abort) =>
+      app.takeLease(cluster, { run: holder, need: 'any', waitMs: 0 }, abort);
+    const result = await replicate({ ...deps, records, policies, takeLease }, { run, prove }, signal);
     const unmended = result.unmended.map(({ error, ...where }) => ({ ...where, error: error.toJSON() }));
     return {
       summary: summariseReplicate(result),

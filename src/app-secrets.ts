@@ -69,6 +69,17 @@ export function followOf(options: DestinationConfig): LockLimits | null {
   return lock?.follow === undefined ? null : { slackMs: lock.slack, maxMs: lock.max };
 }
 
+/** Why a prune may remove nothing from a destination: `{}` = nothing is against it. */
+export function pruneRefusal(name: string, options: DestinationConfig): { refusal?: StrongroomError } {
+  if (options.type !== 's3' || options.conditionalWrites) return {};
+  const message = `destination ${name} has conditionalWrites: false: there the lease cannot keep two prunes apart`;
+  return {
+    refusal: new StrongroomError('E_PRECONDITION', message, {
+      hint: 'use a store that keeps conditions, or let a lifecycle rule remove there: strongroom policy s3-lifecycle',
+    }),
+  };
+}
+
 /** The lock of new objects. Where it follows a retention that is not there, the shortest one. */
 export function destinationLock(options: DestinationConfig, policy: RetentionPolicy | null): Destination['lock'] {
   const lock = options.type === 's3' ? options.objectLock : undefined;

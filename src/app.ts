@@ -1,5 +1,13 @@
 /** The composition root: a config becomes clients, stores and keys. */
-import { destinationLock, followOf, noRetention, noSigner, readAuth, recipientPolicy } from './app-secrets.ts';
+import {
+  destinationLock,
+  followOf,
+  noRetention,
+  noSigner,
+  pruneRefusal,
+  readAuth,
+  recipientPolicy,
+} from './app-secrets.ts';
 import { openKmsClient, openS3Client, s3StoreOptions } from './aws-clients.ts';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
@@ -18,7 +26,7 @@ import { KmsKey } from './crypt/kms.ts';
 import { kmsSigner } from './crypt/kms-signer.ts';
 import { DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
-import { LEASE_TTL_MS, type Lease } from './lease/lease.ts';
+import { type Fence, LEASE_TTL_MS, type Lease, type TakeOptions } from './lease/lease.ts';
 import { takeLease } from './lease/take.ts';
 import type { StatusDeps } from './observe/cluster-status.ts';
 import { recoveryPageOf } from './recovery.ts';
@@ -189,30 +197,43 @@ export class App implements AsyncDisposable {
       const policy = retentionOf(cluster.retention, destination);
       const store = stores[i]?.store;
       if (policy === null || store === undefined) throw noRetention(cluster.name);
-      return { store, policy, follow: followOf(options) };
+      return { store, policy, follow: followOf(options), ...pruneRefusal(destination, options) };
     });
-    const deps = { cluster: cluster.name, catalogue, clock: systemClock, log: this.log };
     return {
-      ...deps,
+      cluster: cluster.name,
+      catalogue,
+      clock: systemClock,
+      log: this.log,
       records: await this.records(name, signal),
       destinations,
       takeLease: async (run, abort) => {
-        const [signer, { tombstones }] = await Promise.all([this.signer(abort), import('./backup/fence.ts')]);
-        if (signer === null) throw noSigner('what a prune removes is put on record and signed');
-        return await takeLease(
-          {
-            cluster: cluster.name,
-            stores: stores.map(({ store }) => store),
-            clock: systemClock,
-            log: this.log,
-            ttlMs: LEASE_TTL_MS,
-            onWaited: this.#onLockWait,
-          },
-          { need: 'all', waitMs: 0, run, door: this.#door, fence: tombstones({ ...deps, signer }, run) },
-          abort,
-        );
+        if ((await this.signer(abort)) === null) throw noSigner('what a prune removes is put on record and signed');
+        return await this.takeLease(name, { run, need: 'all', waitMs: 0 }, abort);
       },
     };
+  }
+
+  /**
+   * The lease of `name` for a run that changes what its destinations hold. What a former holder was about to publish is fenced where
+   * there is something to sign with, and else stays on record for the next. Rejects as takeLease() does.
+   */
+  async takeLease(
+    name: string,
+    options: Pick<TakeOptions, 'run' | 'need' | 'waitMs'>,
+    signal: AbortSignal,
+  ): Promise<Lease> {
+    const cluster = clusterConfig(this.config, name);
+    const destinations = await this.#destinations(cluster, signal);
+    const stores = destinations.map(({ store }) => store);
+    const held = { cluster: cluster.name, stores, clock: systemClock, log: this.log, ttlMs: LEASE_TTL_MS };
+    const deps = { ...held, onWaited: this.#onLockWait };
+    const fence: Fence = async (...args) => {
+      const [signer, { tombstones }] = await Promise.all([this.signer(args[2]), import('./backup/fence.ts')]);
+      if (signer === null) return [];
+      const catalogue = await this.#catalogue(cluster, destinations, args[2]);
+      return await tombstones({ ...deps, catalogue, signer }, options.run)(...args);
+    };
+    return await takeLease(deps, { ...options, door: this.#door, fence }, signal);
   }
 
   /** Catalogue, stores and keys of one cluster, for commands that do not talk to it. */

@@ -2,7 +2,7 @@
 import type { Manifest } from '../catalogue/manifest.ts';
 import { isError } from '../core/errors.ts';
 import { type SnapshotId, snapshotTime } from '../core/ids.ts';
-import type { SnapshotFacts } from '../retention/facts.ts';
+import { factsOfName, type SnapshotFacts } from '../retention/facts.ts';
 import { lockUntil } from '../retention/lock-until.ts';
 import { dayPrefix, kindPrefix, parseObjectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
@@ -58,19 +58,7 @@ async function namesIn(
   const found: SnapshotFacts[] = [];
   for await (const { key } of store.list(kindPrefix(cluster, 'manifests'), { signal, after: day })) {
     const snapshot = parseObjectKey(cluster, 'manifests', key);
-    if (snapshot === null) continue;
-    found.push({
-      snapshot,
-      createdAt: snapshotTime(snapshot),
-      purpose: 'backup',
-      isGood: true,
-      verifiedAt: null,
-      drilledAt: null,
-      hold: null,
-      lockedUntil: null,
-      bytes: 0,
-      isIgnored: false,
-    });
+    if (snapshot !== null) found.push(factsOfName(snapshot));
   }
   return found;
 }

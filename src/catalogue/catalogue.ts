@@ -185,7 +185,7 @@ export class Catalogue {
     } catch (e) {
       signal.throwIfAborted();
       if (!isError(e)) throw e;
-      return { ignored: new Map(), failures: [e] };
+      return { ignored: new Map(), newest: new Map(), failures: [e] };
     }
   }
 

@@ -1,6 +1,6 @@
 /** Which snapshots a restore passes over: found bad, and kept by a lock. The newest mark that can be believed counts. */
 import { isError, type StrongroomError } from '../core/errors.ts';
-import type { SnapshotId } from '../core/ids.ts';
+import { newRunId, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { MarkName } from '../store/record-layout.ts';
 import type { MarkRecord } from './record-types.ts';
 import type { Records } from './records.ts';
@@ -8,6 +8,8 @@ import type { Records } from './records.ts';
 export type Marks = {
   /** those whose newest mark says that they are to be ignored */
   ignored: Map<SnapshotId, MarkRecord>;
+  /** the newest act of each snapshot that ever was marked: the next one has to come after it */
+  newest: Map<SnapshotId, MarkRecord>;
   /** destinations that did not answer: they may know of more */
   failures: StrongroomError[];
 };
@@ -18,12 +20,13 @@ export type Marks = {
  */
 export async function readMarks(records: Records, signal: AbortSignal): Promise<Marks> {
   const { names, failures } = await records.marks(signal);
-  const ignored = new Map<SnapshotId, MarkRecord>();
+  const newest = new Map<SnapshotId, MarkRecord>();
   for (const [snapshot, marks] of Map.groupBy(names, (name) => name.snapshot)) {
-    const newest = await newestMark(records, marks, signal);
-    if (newest?.act === 'ignore') ignored.set(snapshot, newest);
+    const mark = await newestMark(records, marks, signal);
+    if (mark !== null) newest.set(snapshot, mark);
   }
-  return { ignored, failures };
+  const ignored = new Map([...newest].filter(([, { act }]) => act === 'ignore'));
+  return { ignored, newest, failures };
 }
 
 async function newestMark(
@@ -39,6 +42,12 @@ async function newestMark(
     }
   }
   return null;
+}
+
+/** The id of an act that is to count at `now`: after `last`, whatever the clock said under which that was written. */
+export function nextMarkId(last: Pick<MarkRecord, 'id'> | undefined, now: Date): RunId {
+  const after = last === undefined ? 0 : snapshotTime(last.id as SnapshotId).getTime() + 1;
+  return newRunId(new Date(Math.max(now.getTime(), after)));
 }
 
 /** `marked on 2026-11-22 to be ignored for restore: <why>` */

@@ -74,6 +74,19 @@ export function retentionOf(config: RetentionConfig | undefined, destination: st
   return { ...rest, keepWithinMs: keepWithin ?? null, keepSafetyMs: keepSafety };
 }
 
+/** The policy of each of `destinations`, by its name; empty where no retention is configured. */
+export function policiesOf(
+  config: RetentionConfig | undefined,
+  destinations: readonly string[],
+): Map<string, RetentionSettings> {
+  return new Map(
+    destinations.flatMap((name) => {
+      const settings = retentionOf(config, name);
+      return settings === null ? [] : [[name, settings] as const];
+    }),
+  );
+}
+
 /** True for a policy that would keep nothing by itself. */
 function keepsNothing(settings: RetentionSettings): boolean {
   const { keepLast, keepHourly, keepDaily, keepWeekly, keepMonthly, keepYearly, keepWithinMs } = settings;

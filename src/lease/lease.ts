@@ -55,6 +55,11 @@ export interface Lease extends AsyncDisposable {
    * E_LOCKED when the lease is lost, and with the store's error where `need` is not met.
    */
   willPublish(snapshot: SnapshotId, signal: AbortSignal): Promise<readonly string[]>;
+  /**
+   * Asks the destinations whether it is still held, by a write that only its holder can make; to be awaited right before what
+   * must not happen without it. Rejects as {@link willPublish} does.
+   */
+  confirm(signal: AbortSignal): Promise<void>;
 }
 
 /** Renewals in a ttl. */
@@ -101,6 +106,10 @@ export class HeldLease implements Lease {
 
   async willPublish(snapshot: SnapshotId, signal: AbortSignal): Promise<readonly string[]> {
     return await this.#change({ snapshot }, signal);
+  }
+
+  async confirm(signal: AbortSignal): Promise<void> {
+    await this.#change({}, signal);
   }
 
   /** Lets `fence` stop what former holders were about to publish; what could not be fenced everywhere stays on record. */

@@ -1,4 +1,4 @@
-/** Which backup is whole: its objects, under a good manifest, are in every configured destination. */
+/** Which backup is whole: its objects, under a good manifest, are in every configured destination that is to have them. */
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
@@ -12,6 +12,7 @@ import {
   type StatusDeps,
 } from './cluster-status.ts';
 import { factOf } from './destination-status.ts';
+import { withoutExcused } from './excused.ts';
 import { answered, meansAway } from './patience.ts';
 
 export type Whole = {
@@ -95,16 +96,17 @@ async function lookAt(
   const found = await readManifest(deps, snapshot, signal);
   if (found === null || found.manifest.purpose !== 'backup') return false;
   const fact = factOf(found);
-  const copies = await lookAtCopies(deps, asIfPromised(found.manifest, deps.stores), signal);
-  for (const { destination, problems } of copies) {
+  const seen = await lookAtCopies(deps, asIfPromised(found.manifest, deps.stores), signal);
+  for (const { destination, problems } of seen) {
     const away = problems.find(meansAway);
     if (away === undefined) continue;
     whole.away.set(destination, away);
     whole.isKnown = false;
   }
   if (!whole.isKnown) return true;
+  const copies = await withoutExcused(deps, found, seen, signal);
   const lacking = copies.filter(({ problems }) => problems.length > 0);
-  if (lacking.length === 0) {
+  if (lacking.length === 0 && copies.length > 0) {
     whole.newestWhole = fact;
     return true;
   }

@@ -1,12 +1,12 @@
 /** What the destinations tell of one month of one cluster. Nothing is judged here, and nothing is asked of a queue. */
 import type { Catalogue, VerifiedManifest } from '../catalogue/catalogue.ts';
+import { readHolds } from '../catalogue/holds.ts';
 import type { HoldRecord, RunRecord } from '../catalogue/record-types.ts';
 import type { Records, RunName } from '../catalogue/records.ts';
 import { isError } from '../core/errors.ts';
 import { type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { proofTime } from '../snapshots/choose-copies.ts';
 import { copyKey, newestBelievable, proofsByCopy } from '../snapshots/proofs.ts';
-import type { HoldName } from '../store/record-layout.ts';
 import type { Month } from './month.ts';
 
 /** One good backup: of its manifest where that is still there, else of the record of the run that made it. */
@@ -62,7 +62,7 @@ export async function readMonth(
     runs: runs.filter(({ startedAt }) => isWithin(month, new Date(startedAt))),
     backups: [],
     copies: [],
-    holds: await readHolds(records, now, lacks, signal),
+    holds: await holdsNow(records, now, lacks, signal),
     lacks,
   };
   const ids = entries.map(({ snapshot }) => snapshot).filter((id) => snapshotTime(id) < month.to);
@@ -132,22 +132,13 @@ function merge(manifests: readonly VerifiedManifest[], runs: readonly RunRecord[
   return first === -1 ? sorted.slice(-1) : sorted.slice(Math.max(0, first - 1));
 }
 
-/** Of each snapshot the newest act that can be believed, where it is a hold that is not over. */
-async function readHolds(records: Records, now: Date, lacks: string[], signal: AbortSignal): Promise<HoldRecord[]> {
-  const acts = new Map<SnapshotId, HoldName[]>();
-  for (const name of (await records.holds(signal)).names) {
-    acts.set(name.snapshot, [...(acts.get(name.snapshot) ?? []), name]);
-  }
-  const holds: HoldRecord[] = [];
-  for (const names of acts.values()) {
-    for (const name of names.toReversed()) {
-      const record = await told(lacks, signal, () => records.readHold(name, signal));
-      if (record === null) continue;
-      if (record.act === 'hold' && (record.until === null || new Date(record.until) > now)) holds.push(record);
-      break;
-    }
-  }
-  return holds;
+/** In force now, oldest first. What cannot be believed, and who does not answer, is in `lacks`. */
+async function holdsNow(records: Records, now: Date, lacks: string[], signal: AbortSignal): Promise<HoldRecord[]> {
+  const found = await told(lacks, signal, () => readHolds(records, now, signal));
+  if (found === null) return [];
+  const { holds, refused, failures } = found;
+  for (const { message } of [...refused, ...failures]) lacks.push(message);
+  return [...holds.values()].toSorted((a, b) => (a.snapshot < b.snapshot ? -1 : 1));
 }
 
 function isWithin({ from, to }: Month, time: Date): boolean {

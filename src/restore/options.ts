@@ -60,6 +60,8 @@ export type RestartNeed = {
 export type RestoreOptions = {
   /** `latest`, a snapshot id, the path of a plain archive, or the newest backup up to a time */
   snapshot: string | { notAfter: Date };
+  /** take a snapshot that is named by its id also when it is marked to be ignored; it is verified like any other. Default: refuse it */
+  takeMarked?: boolean;
   /** install with snapshot-force even into the same cluster: needed when its unseal keys or seal changed since */
   force: boolean;
   /** the longest wait for the cluster to serve again after the install, in milliseconds */

@@ -52,7 +52,7 @@ export async function restore(
   const isNoted = (await readHandover(folder, deps.log)) !== null;
   const progress: Progress = { run, lease, folder, start, lockedAt, target: isNoted ? 'unknown' : 'untouched' };
   try {
-    await using source = await inStage('fetch', () => openSource(deps, options.snapshot, signal));
+    await using source = await inStage('fetch', () => openSource(deps, options.snapshot, signal, options));
     const fetched = performance.now();
     const { notice: found, ended } = await goOn(deps, options, source, confirm, { progress, fetched }, signal);
     if (ended !== null) return ended;

@@ -44,22 +44,24 @@ export async function openSource(
   deps: RestoreDeps,
   name: RestoreOptions['snapshot'],
   signal: AbortSignal,
+  { takeMarked = false }: Pick<RestoreOptions, 'takeMarked'> = {},
 ): Promise<RestoreSource> {
   if (typeof name === 'string' && name !== 'latest' && parseSnapshotId(name) === null)
     return await openFile(name, signal);
-  const { found, warnings } = await resolve(deps, name, signal);
+  const { found, warnings } = await resolve(deps, name, takeMarked, signal);
   return await openStored(deps, found, warnings, signal);
 }
 
 async function resolve(
   deps: RestoreDeps,
   name: RestoreOptions['snapshot'],
+  takeMarked: boolean,
   signal: AbortSignal,
 ): Promise<{ found: VerifiedManifest; warnings: string[] }> {
   const id = typeof name === 'string' ? parseSnapshotId(name) : null;
   if (id !== null) {
     const found = await deps.catalogue.read(id, signal);
-    return { found, warnings: await refuseMarked(deps, id, signal) };
+    return { found, warnings: await refuseMarked(deps, id, takeMarked, signal) };
   }
   const { newest, skipped, failures, ignored } = await deps.catalogue.latest(
     signal,
@@ -94,8 +96,13 @@ async function resolve(
   };
 }
 
-/** Throws E_PRECONDITION for one that is marked to be ignored. Where nobody can say, that is a warning: it is verified before it is installed. */
-async function refuseMarked(deps: RestoreDeps, id: SnapshotId, signal: AbortSignal): Promise<string[]> {
+/** Throws E_PRECONDITION for one that is marked to be ignored, unless it is to be taken all the same. Where nobody can say, that is a warning: it is verified before it is installed. */
+async function refuseMarked(
+  deps: RestoreDeps,
+  id: SnapshotId,
+  takeMarked: boolean,
+  signal: AbortSignal,
+): Promise<string[]> {
   let mark: MarkRecord | undefined;
   try {
     const { ignored, failures } = await deps.catalogue.marks(signal);
@@ -106,8 +113,9 @@ async function refuseMarked(deps: RestoreDeps, id: SnapshotId, signal: AbortSign
     if (!isError(e)) throw e;
     return [`no destination says whether ${id} is marked to be ignored: ${e.message}`];
   }
+  if (takeMarked) return [`${id} is ${describeMark(mark)}; it is taken because --marked says so`];
   throw new StrongroomError('E_PRECONDITION', `snapshot ${id} is ${describeMark(mark)}`, {
-    hint: `take another: strongroom snapshots list --cluster ${deps.cluster}; where a copy is good after all, strongroom job run verify and then prune --apply lift the mark`,
+    hint: `take another: strongroom snapshots list --cluster ${deps.cluster}; or this one, if it verifies, with --marked; where a copy is good after all, strongroom job run verify and then prune --apply lift the mark`,
     details: { snapshot: id, by: mark.who, at: mark.at },
   });
 }

@@ -1,6 +1,6 @@
 /** What retention knows of a snapshot and what a policy says; both are checked here before anything is decided. */
 import { StrongroomError } from '../core/errors.ts';
-import type { SnapshotId } from '../core/ids.ts';
+import { type SnapshotId, snapshotTime } from '../core/ids.ts';
 import type { GenerationCounts } from './keepers.ts';
 
 /** What has to be known of a snapshot to decide about it. */
@@ -79,6 +79,22 @@ export function checkFacts(snapshots: readonly SnapshotFacts[], now: Date): void
       throw new StrongroomError('E_BUG', `retention got snapshot ${snapshot} with a time that is none`);
     }
   }
+}
+
+/** What a name alone tells: it counts as a good backup that nobody has proven, held or locked. */
+export function factsOfName(snapshot: SnapshotId): SnapshotFacts {
+  return {
+    snapshot,
+    createdAt: snapshotTime(snapshot),
+    purpose: 'backup',
+    isGood: true,
+    verifiedAt: null,
+    drilledAt: null,
+    hold: null,
+    lockedUntil: null,
+    bytes: 0,
+    isIgnored: false,
+  };
 }
 
 /** A copy in order of time; of two of one millisecond the greater id counts as newer. */

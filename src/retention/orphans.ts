@@ -31,8 +31,6 @@ export type OrphanContext = {
 };
 
 const DAY_MS = 24 * 3_600_000;
-/** A run that was paused for longer than this does not wake up to publish what its tombstone stops. */
-const TOMBSTONE_MS = 7 * DAY_MS;
 
 /** Snapshots that have something here and no manifest: a journal may tell why. */
 export function withoutManifest({ snapshots }: Inventory): SnapshotId[] {
@@ -95,8 +93,9 @@ function buried(snapshot: SnapshotId, objects: Objects, context: OrphanContext):
   const holders = context.elsewhere(snapshot);
   const buriedAt = currentOf(objects, 'manifests')?.modifiedAt ?? context.now;
   if (holders.length > 0) return { ...orphan, action: 'keep', reason: `its manifest is in ${holders.join(' and ')}` };
-  if (context.now.getTime() - buriedAt.getTime() > TOMBSTONE_MS) {
-    return { ...orphan, reason: 'tombstone of a run that lost its lease over a week ago' };
+  // A run that was paused for longer does not wake up to publish what its tombstone stops.
+  if (isOld(buriedAt, context.now)) {
+    return { ...orphan, reason: 'tombstone of a run that lost its lease over a day ago' };
   }
   return { ...orphan, action: 'keep', reason: 'tombstone: its run may still wake up and publish' };
 }

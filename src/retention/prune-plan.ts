@@ -1,6 +1,6 @@
 /** What a prune would do, in every destination of a cluster, each thing with its reason. Nothing is changed here. */
 import { eachBounded } from '../core/bounded.ts';
-import { isError } from '../core/errors.ts';
+import { isError, type StrongroomError } from '../core/errors.ts';
 import { collect } from '../core/flow.ts';
 import type { ClusterName, SnapshotId } from '../core/ids.ts';
 import { parseSnapshotId } from '../core/ids.ts';
@@ -23,6 +23,8 @@ export type PruneDestination = {
   policy: RetentionPolicy;
   /** how locks follow the policy; null = they do not, and none is made longer */
   follow: LockLimits | null;
+  /** why nothing may be removed there at all; absent = nothing is against it */
+  refusal?: StrongroomError;
 };
 
 export type PlanDeps = ReadDeps & { cluster: ClusterName; destinations: readonly PruneDestination[]; clock: Clock };
@@ -92,10 +94,12 @@ export async function planPrune(deps: PlanDeps, signal: AbortSignal): Promise<Pr
       })),
       orphans: await orphansOf(deps, facts, { all, shared, now }, signal),
       locks: await locksOf(facts, destination, { known, decisions, now }, signal),
-      notes:
-        facts.inventory.unseen === null
+      notes: [
+        ...(destination.refusal === undefined ? [] : [`nothing is removed there: ${destination.refusal.message}`]),
+        ...(facts.inventory.unseen === null
           ? []
-          : [`versions that were replaced or hidden are not seen: ${facts.inventory.unseen.message}`],
+          : [`versions that were replaced or hidden are not seen: ${facts.inventory.unseen.message}`]),
+      ],
     });
   }
   return {

@@ -1,8 +1,9 @@
 /** Carrying out the retention policy: under the lease of every destination, decided again, written down, then done. */
 import { hostname, userInfo } from 'node:os';
+import { nextMarkId, readMarks } from '../catalogue/marks.ts';
 import { eachBounded } from '../core/bounded.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
+import type { RunId, SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { inStage } from '../core/scope.ts';
 import type { Lease } from '../lease/lease.ts';
@@ -55,8 +56,13 @@ export async function prune(
   const destinations: DestinationResult[] = [];
   for (const one of plan.destinations) {
     if (only !== undefined && one.destination !== only) continue;
-    const store = deps.destinations.find((known) => known.store.name === one.destination)?.store;
-    if (store === undefined) throw new StrongroomError('E_BUG', `a plan for an unknown destination ${one.destination}`);
+    const known = deps.destinations.find(({ store }) => store.name === one.destination);
+    if (known === undefined) throw new StrongroomError('E_BUG', `a plan for an unknown destination ${one.destination}`);
+    const { store, refusal } = known;
+    if (refusal !== undefined) {
+      destinations.push({ ...nothingDone(one.destination), error: refusal });
+      continue;
+    }
     const how = { run, store, at: plan.at };
     destinations.push(await inStage(`prune ${one.destination}`, () => carryOut(deps, one, how, either)));
   }
@@ -71,7 +77,7 @@ async function carryOut(
   signal: AbortSignal,
 ): Promise<DestinationResult> {
   const { destination } = plan;
-  const result: DestinationResult = { destination, removed: [], orphans: [], deferred: [], extended: [], error: null };
+  const result = nothingDone(destination);
   for (const { snapshot, action, deferUntil, reasons } of plan.snapshots) {
     if (action === 'defer') result.deferred.push({ snapshot, until: deferUntil, why: reasons.join('; ') });
   }
@@ -110,6 +116,10 @@ async function carryOut(
   // Several went at once, and came to their ends in any order.
   result.removed.sort((a, b) => (a.snapshot < b.snapshot ? -1 : 1));
   return result;
+}
+
+function nothingDone(destination: string): DestinationResult {
+  return { destination, removed: [], orphans: [], deferred: [], extended: [], error: null };
 }
 
 /** Oldest first. */
@@ -157,10 +167,12 @@ async function writeMarks(
   marks: readonly PlannedMark[],
   signal: AbortSignal,
 ): Promise<void> {
+  if (marks.length === 0) return;
+  const { newest } = await readMarks(records, signal);
   for (const { snapshot, act, why } of marks) {
     const now = clock.now();
     const who = `${userInfo().username}@${hostname()}`;
-    const id = newRunId(now);
+    const id = nextMarkId(newest.get(snapshot), now);
     const record = {
       schema: '1',
       cluster: records.cluster,

@@ -25,7 +25,7 @@ export async function auditStrangers(on: OthersAudit, store: Store, signal: Abor
   const prefix = clusterPrefix(cluster);
   const folders = [
     ...(['keys', 'data', 'sigs', 'manifests'] as const).map((kind) => kindPrefix(cluster, kind)),
-    ...(['runs', 'proofs', 'holds'] as const).map((kind) => recordPrefix(cluster, kind)),
+    ...(['runs', 'proofs', 'holds', 'prunes', 'marks'] as const).map((kind) => recordPrefix(cluster, kind)),
   ];
   const steppedOver = new Set<string>();
   for (let after: string | null = ''; after !== null; ) {

@@ -11,10 +11,8 @@ import { auditKeys } from './audit-keys.ts';
 import type { Objects, Sighting } from './audit-walk.ts';
 import { KIND_NAMES, KINDS } from './presence.ts';
 
-/**
- * Did retention remove `snapshot`, everywhere (`destination` null) or from one destination, by a record that can be believed?
- */
-export type IsRemoved = (snapshot: SnapshotId, destination: string | null, signal: AbortSignal) => Promise<boolean>;
+/** Did retention remove `snapshot` from `destination`, by a record that can be believed? */
+export type IsRemoved = (snapshot: SnapshotId, destination: string, signal: AbortSignal) => Promise<boolean>;
 
 export type SnapshotAudit = {
   catalogue: Catalogue;

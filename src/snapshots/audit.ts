@@ -13,6 +13,7 @@ import { collectFindings, type Finding, type Report } from './audit-findings.ts'
 import { auditHolds } from './audit-holds.ts';
 import { auditPointer, auditStrangers, auditUploads } from './audit-others.ts';
 import { auditRecords, compareHolds } from './audit-records.ts';
+import { AuditRemovals } from './audit-removals.ts';
 import { auditSnapshot, type IsRemoved } from './audit-snapshot.ts';
 import { walkSnapshots } from './audit-walk.ts';
 import { type VerifyDeps, verifySnapshot } from './verify.ts';
@@ -20,8 +21,6 @@ import { type VerifyDeps, verifySnapshot } from './verify.ts';
 export type AuditDeps = VerifyDeps & {
   records: Records;
   clock: Clock;
-  /** default: retention never removed anything, so that whatever is gone was taken away */
-  isRemoved?: IsRemoved;
 };
 
 export type AuditResult = {
@@ -55,7 +54,8 @@ export async function audit(
   const now = deps.clock.now();
   const { findings, report } = collectFindings();
   const tally = new Tally(deps.stores, report);
-  const isRemoved = deps.isRemoved ?? (() => Promise.resolve(false));
+  const removals = new AuditRemovals(records);
+  const isRemoved: IsRemoved = (snapshot, destination, abort) => removals.isRemovedFrom(snapshot, destination, abort);
   const chain = new Chain();
   const onObject = (store: Store, object: StoredObject): void => tally.count(store, object);
   const walk = {
@@ -71,6 +71,8 @@ export async function audit(
     SNAPSHOTS_AT_ONCE,
     async (sighting) => {
       const { snapshot } = sighting;
+      for (const [{ name }, { manifests }] of sighting.stores)
+        if (manifests !== undefined) removals.saw(name, snapshot);
       const on = { catalogue, records, stores: tally.alive, isRemoved, now, report };
       await tally.guard({ snapshot }, signal, async () => {
         const { isThere, truth } = await auditSnapshot(on, sighting, signal);
@@ -100,7 +102,8 @@ export async function audit(
   const alive = { catalogue, records: records.only(...tally.alive.map(({ name }) => name)), stores: tally.alive };
   await tally.guard({}, signal, () => auditHolds({ ...alive, now, report }, signal));
   // Where a destination could not be listed, it may have what the others lack.
-  if (tally.isComplete) await chain.judge((snapshot) => isRemoved(snapshot, null, signal), report);
+  const names = deps.stores.map(({ name }) => name);
+  if (tally.isComplete) await chain.judge((snapshot) => removals.isRemovedFromAll(snapshot, names, signal), report);
   const read = isDeep ? await readData(deps, chain.accepted, tally, report, signal) : new Set<string>();
   const kept = findings.filter(({ kind, snapshot, destination }) => {
     return kind !== 'data-rewritten' || !read.has(`${snapshot} ${destination}`);

@@ -2,7 +2,8 @@
 import type { Catalogue, CatalogueEntry } from '../catalogue/catalogue.ts';
 import { readHolds } from '../catalogue/holds.ts';
 import type { Manifest } from '../catalogue/manifest.ts';
-import type { HoldRecord } from '../catalogue/record-types.ts';
+import { readMarks } from '../catalogue/marks.ts';
+import type { HoldRecord, MarkRecord } from '../catalogue/record-types.ts';
 import type { Records } from '../catalogue/records.ts';
 import { eachBounded } from '../core/bounded.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
@@ -38,6 +39,8 @@ export type ListedSnapshot = {
   proof: ProofState;
   proofs: CopyProof[];
   hold: HoldRecord | null;
+  /** a restore passes it over; null = it does not */
+  mark: MarkRecord | null;
 };
 
 export type Listing = {
@@ -48,6 +51,9 @@ export type Listing = {
   /** what could not be listed or believed; the rest is as it says */
   failures: StrongroomError[];
 };
+
+/** What people and prunes said of snapshots. */
+type Acts = { holds: ReadonlyMap<SnapshotId, HoldRecord>; marks: ReadonlyMap<SnapshotId, MarkRecord> };
 
 /** Objects that are read at the same time. */
 const READS_AT_ONCE = 8;
@@ -88,7 +94,11 @@ export async function listSnapshots(
   const alive = [...new Set(entries.flatMap(({ destinations }) => destinations))];
   const reachable =
     failures.length === 0 ? deps : { catalogue: deps.catalogue.only(...alive), records: deps.records.only(...alive) };
-  const held = await readHolds(reachable.records, deps.clock.now(), signal);
+  const [held, marked] = await Promise.all([
+    readHolds(reachable.records, deps.clock.now(), signal),
+    readMarks(reachable.records, signal),
+  ]);
+  const acts: Acts = { holds: held.holds, marks: marked.ignored };
   const listing: Listing = { snapshots: [], more: 0, failures: [...failures, ...held.refused] };
   const todo = filter.isHeld === true ? entries.filter(({ snapshot }) => held.holds.has(snapshot)) : entries;
   const isPicky = filter.purpose !== undefined || filter.proof !== undefined;
@@ -96,7 +106,7 @@ export async function listSnapshots(
   let at = 0;
   while (at < todo.length && listing.snapshots.length < max) {
     const chunk = todo.slice(at, at + Math.min(CHUNK, isPicky ? CHUNK : max - listing.snapshots.length));
-    const rows = await lookAt(reachable, chunk, filter.destination, held.holds, listing.failures, signal);
+    const rows = await lookAt(reachable, chunk, filter.destination, acts, listing.failures, signal);
     for (const row of rows) {
       at += 1;
       if (passes(row, filter)) listing.snapshots.push(row);
@@ -111,7 +121,7 @@ async function lookAt(
   { catalogue, records }: Pick<ListDeps, 'catalogue' | 'records'>,
   chunk: readonly CatalogueEntry[],
   destination: string | undefined,
-  holds: ReadonlyMap<SnapshotId, HoldRecord>,
+  { holds, marks }: Acts,
   failures: StrongroomError[],
   signal: AbortSignal,
 ): Promise<ListedSnapshot[]> {
@@ -130,8 +140,9 @@ async function lookAt(
       const { proofs, refused } = await newestProofs(records, names, of, signal);
       failures.push(...refused);
       const createdAt = snapshotTime(snapshot);
-      const hold = holds.get(snapshot) ?? null;
-      rows[i] = { snapshot, createdAt, destinations, purpose, bytes, error, proof: proofStateOf(proofs), proofs, hold };
+      const acts = { hold: holds.get(snapshot) ?? null, mark: marks.get(snapshot) ?? null };
+      const proof = proofStateOf(proofs);
+      rows[i] = { snapshot, createdAt, destinations, purpose, bytes, error, proof, proofs, ...acts };
     },
     signal,
   );

@@ -6,13 +6,15 @@ import { isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Sidecar } from '../crypt/sidecar.ts';
 import { wrapsToMetadata } from '../crypt/wrap-metadata.ts';
+import type { Lease } from '../lease/lease.ts';
 import { type ObjectKind, objectKey } from '../store/layout.ts';
 import { type ProofKind, proveCopy } from '../store/prove-copy.ts';
 import { proofTime } from './choose-copies.ts';
+import type { Destination } from './copy-lock.ts';
 import { fetchSmallObjects, type Signed, type SmallObjects, signedAmong } from './gather.ts';
 import { type JudgedCopy, judgeCopy, sidecarIn } from './judge-copy.ts';
 import { copyKey } from './proofs.ts';
-import { type Destination, repairCopy } from './repair-copy.ts';
+import { repairCopy } from './repair-copy.ts';
 import type { ReplicateDeps } from './replicate.ts';
 import { type PartSource, SignedParts } from './signed-parts.ts';
 import type { Held, Survey } from './survey.ts';
@@ -21,6 +23,8 @@ import { isAgainstData, isBeyondCopies } from './suspects.ts';
 export type MendDeps = ReplicateDeps & {
   run: RunId;
   prove: ProofKind;
+  /** of the run: what others see is changed under it only */
+  lease: Pick<Lease, 'confirm'>;
   survey: Survey;
   /** newest readings that were bad, by copy */
   suspects: ReadonlyMap<string, ProofRecord>;
@@ -135,6 +139,8 @@ async function mendCopy(
         body,
         // A store that was wrong about this object is not believed about it.
         prove: bad !== undefined && isAgainstData(bad) ? 'read' : deps.prove,
+        existing: namesIn(deps.survey, store.name),
+        confirm: (abort) => deps.lease.confirm(abort),
         now: deps.clock.now(),
       },
       signal,
@@ -150,12 +156,17 @@ async function mendCopy(
     done.proof = await proveCopy(store, key, expectedParts(manifest), sha256Composite, 'checksum', signal);
   }
   try {
+    if (done.proof !== null) await deps.lease.confirm(signal);
     if (done.proof !== null)
       await writeProof(deps, signed, { destination: store.name, proof: done.proof, bad }, signal);
     return done;
   } catch (e) {
     return { ...done, error: withoutRecord(ownError(e, signal), manifest.snapshot) };
   }
+}
+
+function namesIn({ held }: Survey, destination: string): SnapshotId[] {
+  return [...(held.get(destination) ?? [])].flatMap(([id, { manifests }]) => (manifests === undefined ? [] : [id]));
 }
 
 /** Later than the reading that it answers, whatever the clock of that one said. */

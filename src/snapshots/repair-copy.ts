@@ -1,24 +1,14 @@
 /** Writes what one destination's copy lacks, in the order of docs/format.md, and proves it. */
 import { expectedParts } from '../catalogue/copy.ts';
-import type { Manifest } from '../catalogue/manifest.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { type ClusterName, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import type { ClusterName, SnapshotId } from '../core/ids.ts';
 import type { OnProgress } from '../core/progress.ts';
 import { type ObjectKey, type ObjectKind, objectKey } from '../store/layout.ts';
 import { type ProofKind, proveCopy } from '../store/prove-copy.ts';
-import type { LockMode, PutOptions, Store, WriteCondition } from '../store/store.ts';
+import type { PutOptions, Store, WriteCondition } from '../store/store.ts';
+import { type Destination, lockFor } from './copy-lock.ts';
 import type { Signed } from './gather.ts';
 import type { SignedParts } from './signed-parts.ts';
-
-/** Less than this is left of a lock: it would be over before it could do any good. */
-const SHORTEST_LOCK_MS = 60_000;
-
-/** Where copies are to be. */
-export type Destination = {
-  store: Store;
-  /** keep every object of a snapshot against deletion for so long, in milliseconds; null = nothing is locked there */
-  lock: { mode: LockMode; keepMs: number } | null;
-};
 
 export type Repair = {
   cluster: ClusterName;
@@ -33,6 +23,10 @@ export type Repair = {
   body: SignedParts;
   /** how data that is written here is proven */
   prove: ProofKind;
+  /** snapshots that the destination names: what a lock that follows the retention is reckoned from */
+  existing: readonly SnapshotId[];
+  /** rejects when this run may not publish any more */
+  confirm: (signal: AbortSignal) => Promise<void>;
   now: Date;
   onProgress: OnProgress;
 };
@@ -47,14 +41,15 @@ export type Repaired = {
 /**
  * Keys, data, proof, signature, manifest: a destination never shows a manifest over data that was not proven there. An
  * object that is not in `needs` is not touched; one that is there is replaced only while it is what was found bad.
- * Rejects with the destination's own error, or with that of `body` when no source has the bytes; what was written stays.
+ * Rejects with the destination's own error, with that of `body` when no source has the bytes, or with that of `confirm`; what was
+ * written stays.
  */
 export async function repairCopy(repair: Repair, signal: AbortSignal): Promise<Repaired> {
   const { cluster, destination, signed, needs } = repair;
   const { manifest } = signed;
   const { store } = destination;
   const snapshot = manifest.snapshot as SnapshotId;
-  const lock = lockFor(destination, manifest, repair.now);
+  const lock = lockFor(destination, manifest, repair.existing, repair.now);
   const done: Repaired = { wrote: [], proof: null };
   const put = async (
     kind: ObjectKind,
@@ -72,6 +67,7 @@ export async function repairCopy(repair: Repair, signal: AbortSignal): Promise<R
     done.wrote.push(kind);
     return true;
   };
+  await repair.confirm(signal);
   await put('keys', repair.keys, { contentType: 'application/json' });
   const stage = `replicate to ${store.name}`;
   const totalBytes = manifest.ciphertext.bytes;
@@ -85,6 +81,8 @@ export async function repairCopy(repair: Repair, signal: AbortSignal): Promise<R
     const key = objectKey(cluster, 'data', snapshot);
     done.proof = await proveCopy(store, key, expectedParts(manifest), sha256Composite, repair.prove, signal);
   }
+  // The data may have taken an hour, and this process may have been paused.
+  if (needs.has('sigs') || needs.has('manifests')) await repair.confirm(signal);
   await put('sigs', signed.signature, { contentType: 'application/octet-stream' });
   await put('manifests', signed.bytes, { contentType: 'application/json' });
   return done;
@@ -105,20 +103,4 @@ async function behindMarker(
     details: e.details,
     cause: e,
   });
-}
-
-/**
- * The lock of what is written anew: as long as the copy would have been locked had it never been harmed, by the manifest or
- * by the config of today, whichever is longer. Counted from the snapshot and not from now: a repair must not keep a copy
- * beyond the time when its snapshot is to go, least of all in compliance mode, which nobody can lift. A lock whose time is over is not set
- * again; one that a longer-lived generation needs is extended there as for any other copy.
- */
-export function lockFor({ store, lock }: Destination, manifest: Manifest, now: Date): Pick<PutOptions, 'lock'> {
-  if (lock === null) return {};
-  const copy = manifest.destinations.find(({ name }) => name === store.name);
-  const signed = copy?.status === 'stored' && copy.lock !== undefined ? Date.parse(copy.lock.until) : 0;
-  const configured = snapshotTime(manifest.snapshot as SnapshotId).getTime() + lock.keepMs;
-  const until = Math.max(signed, configured);
-  if (until < now.getTime() + SHORTEST_LOCK_MS) return {};
-  return { lock: { mode: lock.mode, until: new Date(until) } };
 }

@@ -2,25 +2,29 @@
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { Records } from '../catalogue/records.ts';
 import { StrongroomError } from '../core/errors.ts';
-import { type ClusterName, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
+import type { ClusterName, RunId, SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
 import { inStage } from '../core/scope.ts';
 import { type Clock, formatDuration } from '../core/units.ts';
+import type { Lease } from '../lease/lease.ts';
+import type { RetentionPolicy } from '../retention/facts.ts';
 import type { ObjectKind } from '../store/layout.ts';
 import type { ProofKind } from '../store/prove-copy.ts';
+import type { Destination } from './copy-lock.ts';
 import { type MendedCopy, mendSnapshot } from './mend-snapshot.ts';
+import { type CopiesPlan, PUBLISHING_MS, planCopies } from './plan-copies.ts';
 import { KIND_NAMES } from './presence.ts';
-import { copyKey } from './proofs.ts';
-import type { Destination } from './repair-copy.ts';
-import { differs, published, type Survey, surveyCopies } from './survey.ts';
-import { badProofs, type Suspects } from './suspects.ts';
 
 export type ReplicateDeps = {
   cluster: ClusterName;
   catalogue: Catalogue;
   destinations: readonly Destination[];
+  /** what each destination keeps, by its name; one that is not in it keeps everything */
+  policies: ReadonlyMap<string, RetentionPolicy>;
   records: Records;
+  /** the lease of the cluster, or E_LOCKED */
+  takeLease: (run: RunId, signal: AbortSignal) => Promise<Lease>;
   clock: Clock;
   log: Log;
   onProgress: OnProgress;
@@ -30,8 +34,8 @@ export type ReplicateOptions = {
   run: RunId;
   /** how a copy that is made anew is proven */
   prove: ProofKind;
-  /** should `destination` have a copy of `snapshot`? What retention removed from one destination must not come back from another */
-  wants?: (snapshot: SnapshotId, destination: string) => boolean;
+  /** the lease is given back for others after so long, in milliseconds; what is left then is for the next run. Default 10 min */
+  maxHoldMs?: number;
 };
 
 export type RepairedCopy = {
@@ -54,11 +58,13 @@ export type ReplicateResult = {
   repaired: RepairedCopy[];
   /** copies whose last reading was bad, and that are good now without having been written */
   cleared: { snapshot: SnapshotId; destination: string }[];
+  /** copies that are not there on purpose: retention removed them, or would */
+  leftAlone: number;
   unmended: Unmended[];
 };
 
-/** So long a backup may take from its first manifest to its last. */
-const PUBLISHING_MS = 3_600_000;
+/** A backup that is due waits for so long, in milliseconds. */
+const MAX_HOLD_MS = 10 * 60_000;
 
 /** What a destination says that it would say again to the next request: it is not asked any more in this run. */
 const AWAY = [
@@ -76,6 +82,8 @@ const AWAY = [
  * manifest on its way. A good object is never touched. What cannot be mended now is in `unmended`, and no reason to leave
  * the others out.
  *
+ * Looking takes no lease. Where there is something to do it is taken, and looked again: what a prune removed meanwhile does
+ * not come back. Rejects with E_LOCKED while another run is at work, or when the lease is lost: nothing is published then.
  * Rejects when no destination can be listed; and in the end with E_STORE_CHECKSUM when the data of a snapshot is whole
  * nowhere, after everything else was done.
  */
@@ -84,35 +92,13 @@ export async function replicate(
   options: ReplicateOptions,
   signal: AbortSignal,
 ): Promise<ReplicateResult> {
-  const stores = deps.destinations.map(({ store }) => store);
-  const survey = await inStage('survey', () => surveyCopies(deps.cluster, stores, signal));
-  const suspects = await badProofs(deps.records, survey, signal);
-  const result: ReplicateResult = { snapshots: 0, young: 0, repaired: [], cleared: [], unmended: [] };
-  const away = new Map(survey.away.map(({ destination, error }) => [destination, error]));
-  for (const { destination, error } of survey.away) result.unmended.push({ snapshot: null, destination, error });
-  for (const unread of suspects.unread) result.unmended.push(unread);
-  const lost: StrongroomError[] = [];
-  const youngest = deps.clock.now().getTime() - PUBLISHING_MS;
-  for (const snapshot of published(survey)) {
-    signal.throwIfAborted();
-    result.snapshots += 1;
-    if (snapshotTime(snapshot).getTime() > youngest) {
-      result.young += 1;
-      continue;
-    }
-    const destinations = wanted(deps, options, survey, snapshot).filter(({ store }) => !away.has(store.name));
-    if (!isToBeLookedAt(survey, suspects, snapshot, destinations)) continue;
-    await inStage('mend', async () => {
-      const mended = await mendSnapshot(
-        { ...deps, away, survey, suspects: suspects.bad, prove: options.prove, run: options.run },
-        snapshot,
-        destinations,
-        signal,
-      );
-      if (mended.lost !== null) lost.push(mended.lost);
-      for (const copy of mended.copies) note(deps, result, away, snapshot, copy);
-    });
-  }
+  const seen = await inStage('survey', () => planCopies(deps, signal));
+  if (seen.todo.length === 0) return resultOf(seen);
+  await using lease = await deps.takeLease(options.run, signal);
+  const either = AbortSignal.any([signal, lease.signal]);
+  const plan = await inStage('survey', () => planCopies(deps, either));
+  const { result, lost } = await inStage('mend', () => mendAll(deps, options, plan, lease, either));
+  either.throwIfAborted();
   for (const error of lost)
     deps.log.error({ cluster: deps.cluster, err: error.toJSON() }, 'a snapshot is whole nowhere');
   const [first] = lost;
@@ -125,24 +111,44 @@ export async function replicate(
   });
 }
 
-/** Those that answered, and should have a copy. */
-function wanted(
-  { destinations }: ReplicateDeps,
-  { wants }: ReplicateOptions,
-  { held }: Survey,
-  snapshot: SnapshotId,
-): Destination[] {
-  return destinations.filter(({ store: { name } }) => held.has(name) && (wants?.(snapshot, name) ?? true));
+function resultOf({ snapshots, young, leftAlone, unmended }: CopiesPlan): ReplicateResult {
+  return { snapshots, young, repaired: [], cleared: [], leftAlone, unmended: [...unmended] };
 }
 
-function isToBeLookedAt(
-  survey: Survey,
-  { bad }: Suspects,
-  snapshot: SnapshotId,
-  destinations: readonly Destination[],
-): boolean {
-  const names = destinations.map(({ store }) => store.name);
-  return differs(survey, snapshot, names) || names.some((destination) => bad.has(copyKey({ snapshot, destination })));
+async function mendAll(
+  deps: ReplicateDeps,
+  { run, prove, maxHoldMs = MAX_HOLD_MS }: ReplicateOptions,
+  plan: CopiesPlan,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<{ result: ReplicateResult; lost: StrongroomError[] }> {
+  const { survey, suspects } = plan;
+  const result = resultOf(plan);
+  const lost: StrongroomError[] = [];
+  const away = new Map(survey.away.map(({ destination, error }) => [destination, error]));
+  const begun = performance.now();
+  for (const [i, { snapshot, destinations }] of plan.todo.entries()) {
+    signal.throwIfAborted();
+    if (performance.now() - begun > maxHoldMs) {
+      result.unmended.push({ snapshot: null, destination: null, error: leftForLater(plan.todo.length - i) });
+      break;
+    }
+    const mended = await mendSnapshot(
+      { ...deps, away, survey, suspects: suspects.bad, prove, run, lease },
+      snapshot,
+      destinations.filter(({ store }) => !away.has(store.name)),
+      signal,
+    );
+    if (mended.lost !== null) lost.push(mended.lost);
+    for (const copy of mended.copies) note(deps, result, away, snapshot, copy);
+  }
+  return { result, lost };
+}
+
+function leftForLater(count: number): StrongroomError {
+  return new StrongroomError('E_PARTIAL', `${count} snapshots are left for the next run: others wait for the cluster`, {
+    hint: 'nothing is wrong: run it again, or wait for its schedule',
+  });
 }
 
 function note(
@@ -170,7 +176,8 @@ function lostMessage(lost: readonly StrongroomError[], first: StrongroomError): 
 }
 
 /** First line: the verdict. */
-export function summariseReplicate({ snapshots, young, repaired, cleared, unmended }: ReplicateResult): string[] {
+export function summariseReplicate(result: ReplicateResult): string[] {
+  const { snapshots, young, repaired, cleared, leftAlone, unmended } = result;
   const compared = snapshots - young;
   const isMended = compared === 0 ? 'nothing was compared' : 'every destination has what it should';
   const verdict = unmended.length === 0 ? isMended : 'not every destination has what it should';
@@ -183,6 +190,7 @@ export function summariseReplicate({ snapshots, young, repaired, cleared, unmend
     }),
     ...cleared.map(({ snapshot, destination }) => `  good again  ${snapshot} in ${destination}: by other hands`),
     ...unmended.map((one) => `  NOT GOOD    ${describeUnmended(one)}`),
+    ...(leftAlone > 0 ? [`  not copied  ${leftAlone}: their destination's retention removed them, or would`] : []),
     ...(young > 0 ? [`  left alone  ${young}: younger than ${formatDuration(PUBLISHING_MS)}`] : []),
   ];
 }

@@ -1,16 +1,26 @@
 /** Reads stored copies again, those in most need first, within what may be read in a day, and records what it showed. */
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
+import type { ProofRecord } from '../catalogue/record-types.ts';
 import type { Records } from '../catalogue/records.ts';
+import { removedOnPurpose } from '../catalogue/removals.ts';
 import { isUnbelievable } from '../catalogue/unbelievable.ts';
 import { type ErrorCode, isError, StrongroomError } from '../core/errors.ts';
 import { newRunId, type RunId, type SnapshotId } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { inStage } from '../core/scope.ts';
 import { type Clock, formatBytes } from '../core/units.ts';
+import type { Lease } from '../lease/lease.ts';
+import { objectKey } from '../store/layout.ts';
 import { type CopyToProve, copiesByNeed, proofTime } from './choose-copies.ts';
 import { type CopyVerdict, type VerifyDeps, verifySnapshot } from './verify.ts';
 
-export type VerifyCopiesDeps = VerifyDeps & { records: Records; clock: Clock; log: Log };
+export type VerifyCopiesDeps = VerifyDeps & {
+  records: Records;
+  clock: Clock;
+  log: Log;
+  /** the lease of the cluster, waited for as long as a run beside this one may take; else E_LOCKED */
+  takeLease: (run: RunId, signal: AbortSignal) => Promise<Lease>;
+};
 
 export type VerifiedCopy = CopyToProve & {
   /** that were read, be the copy good or not */
@@ -26,6 +36,8 @@ export type VerifyCopiesResult = {
   left: number;
   /** snapshots whose manifest cannot be read or believed in any destination: there is nothing to hold a copy against */
   refused: { snapshot: SnapshotId; error: StrongroomError }[];
+  /** copies that retention removed while they were read: nothing is said of them */
+  removed: number;
   bytes: number;
   budgetBytes: number;
   /** read in the last 24 hours before this run, in bytes */
@@ -67,7 +79,8 @@ const OF_THE_DESTINATION: readonly ErrorCode[] = [
 /**
  * Reads copy after copy until `budgetBytes` of the last 24 hours are used up; the last one may go over it, so that a copy
  * larger than the budget is read at all. What is wrong with a copy is recorded, and no reason to leave the next one out;
- * in the end it rejects with the first such failure. Rejects at once when the destinations cannot be listed.
+ * in the end it rejects with the first such failure. Rejects at once when the destinations cannot be listed, and with E_LOCKED where
+ * what was read could not be recorded because another run is at work.
  *
  * Only what a believable manifest promises is a copy. A name with a refused manifest is told of in every run, and uses up
  * nothing; a name behind which nobody has a manifest any more is passed over.
@@ -80,7 +93,15 @@ export async function verifyCopies(
   const { entries } = await deps.catalogue.list(signal);
   const { names } = await deps.records.proofs(signal);
   const spentBytes = await bytesOfLastDay(deps, names, signal);
-  const result: VerifyCopiesResult = { verified: [], left: 0, refused: [], bytes: 0, budgetBytes, spentBytes };
+  const result: VerifyCopiesResult = {
+    verified: [],
+    left: 0,
+    refused: [],
+    removed: 0,
+    bytes: 0,
+    budgetBytes,
+    spentBytes,
+  };
   const failures: StrongroomError[] = [];
   const away = new Set<string>();
   const manifests = new Manifests(deps);
@@ -91,9 +112,14 @@ export async function verifyCopies(
     }
     const found = await manifests.of(copy.snapshot, signal);
     if (found === null) continue;
-    const { verified, error } = await inStage(`verify ${copy.destination}`, () =>
+    const { verified, error, wasRemoved } = await inStage(`verify ${copy.destination}`, () =>
       verifyOne(deps, copy, found, run, signal),
     );
+    if (wasRemoved) {
+      result.removed += 1;
+      result.bytes += verified.bytes;
+      continue;
+    }
     result.verified.push(verified);
     result.bytes += verified.bytes;
     if (error === null) continue;
@@ -147,7 +173,7 @@ async function verifyOne(
   { manifest, sha256 }: VerifiedManifest,
   run: RunId,
   signal: AbortSignal,
-): Promise<{ verified: VerifiedCopy; error: StrongroomError | null }> {
+): Promise<{ verified: VerifiedCopy; error: StrongroomError | null; wasRemoved: boolean }> {
   const { snapshot, destination } = copy;
   const provenAt = deps.clock.now();
   let bytes = 0;
@@ -160,31 +186,60 @@ async function verifyOne(
   if (found === undefined) throw new StrongroomError('E_BUG', `a copy in ${destination} was not looked at`);
   const { level, openedWith, error } = found;
   const verdict = error === null ? 'good' : OF_THE_COPY.includes(error.code) ? 'bad' : 'unknown';
+  const verified: VerifiedCopy = { ...copy, bytes, verdict, level };
+  if (verdict !== 'unknown') {
+    const record: ProofRecord = {
+      schema: '1',
+      cluster: deps.records.cluster,
+      snapshot,
+      destination,
+      proof: newRunId(provenAt),
+      run,
+      provenAt: provenAt.toISOString(),
+      verdict,
+      level,
+      openedWith,
+      bytes,
+      manifestSha256: sha256,
+      error: error === null ? null : { code: error.code, message: error.message },
+    };
+    try {
+      if (!(await recordProof(deps, record, run, signal))) return { verified, error: null, wasRemoved: true };
+    } catch (e) {
+      // That a copy is bad is told, also where it cannot be put on record.
+      if (error === null || !isError(e, 'E_LOCKED')) throw e;
+      deps.log.error({ snapshot, destination, err: e.toJSON() }, 'that a copy is not good could not be recorded');
+    }
+  }
   if (error !== null) {
     const what = verdict === 'bad' ? 'a stored copy is not good' : 'a stored copy could not be read';
     deps.log.error({ snapshot, destination, err: error.toJSON() }, what);
   }
-  if (verdict !== 'unknown') {
-    await deps.records.writeProof(
-      {
-        schema: '1',
-        cluster: deps.records.cluster,
-        snapshot,
-        destination,
-        proof: newRunId(provenAt),
-        run,
-        provenAt: provenAt.toISOString(),
-        verdict,
-        level,
-        openedWith,
-        bytes,
-        manifestSha256: sha256,
-        error: error === null ? null : { code: error.code, message: error.message },
-      },
-      signal,
-    );
+  return { verified, error, wasRemoved: false };
+}
+
+/**
+ * Under the lease, so that no prune is at work: false = one has removed the copy while it was read, and nothing was written. A
+ * proof that is newer than the removal would tell everybody else that the copy outlived it.
+ */
+async function recordProof(
+  { catalogue, stores, records, takeLease }: VerifyCopiesDeps,
+  record: ProofRecord,
+  run: RunId,
+  signal: AbortSignal,
+): Promise<boolean> {
+  await using lease = await takeLease(run, signal);
+  const either = AbortSignal.any([signal, lease.signal]);
+  const copy = { snapshot: record.snapshot as SnapshotId, destination: record.destination };
+  const store = stores.find(({ name }) => name === copy.destination);
+  const key = objectKey(catalogue.cluster, 'manifests', copy.snapshot);
+  if (store !== undefined && (await store.head(key, { signal: either })) === null) {
+    const isRemoved = await removedOnPurpose(records, [copy], either);
+    if (isRemoved(copy)) return false;
   }
-  return { verified: { ...copy, bytes, verdict, level }, error };
+  await lease.confirm(either);
+  await records.writeProof(record, either);
+  return true;
 }
 
 function failed(failures: readonly StrongroomError[], { verified, refused }: VerifyCopiesResult): StrongroomError {
@@ -228,11 +283,12 @@ async function bytesOfLastDay(
 }
 
 /** First line: the verdict. Only for a run in which everything that was read is good. */
-export function summariseVerify({ verified, left, bytes, budgetBytes }: VerifyCopiesResult): string[] {
+export function summariseVerify({ verified, left, removed, bytes, budgetBytes }: VerifyCopiesResult): string[] {
   const unopened = verified.filter(({ level }) => level === 'ciphertext').length;
   return [
     verified.length === 0 ? 'read no copy' : `read ${verified.length} copies in full: all good`,
     ...verified.map(({ snapshot, destination, level }) => `  ${snapshot} in ${destination}: ${level}`),
+    ...(removed > 0 ? [`  left out        ${removed}: retention removed them while they were read`] : []),
     ...(unopened > 0 ? [`  not decrypted   ${unopened}: no key at hand opens them`] : []),
     `  read            ${formatBytes(bytes)} of ${formatBytes(budgetBytes)} a day; ${left} copies left for another day`,
   ];

@@ -7,7 +7,6 @@ import { newRunId, newSnapshotId, type SnapshotId, snapshotTime } from '../../sr
 import { Secret } from '../../src/core/secret.ts';
 import { localSigner, type Signer } from '../../src/crypt/sign.ts';
 import { type AuditResult, audit } from '../../src/snapshots/audit.ts';
-import type { IsRemoved } from '../../src/snapshots/audit-snapshot.ts';
 import type { VerifyDeps } from '../../src/snapshots/verify.ts';
 import { type ObjectKind, objectKey } from '../../src/store/layout.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -110,14 +109,33 @@ export class Audited implements AsyncDisposable {
     await rm(join(this.folder(place), '.strongroom/meta', key), { force: true });
   }
 
+  /** As a prune puts it on record, signed by `signer`. */
+  async pruned(snapshot: SnapshotId, destination: string, signer: Signer = this.signer): Promise<void> {
+    const { cluster } = this.shelf.deps;
+    const trusted = [await this.signer.publicKeyPem(never)];
+    const now = new Date();
+    await new Records({ cluster, stores: this.stores, trusted, signer }).writePrune(
+      {
+        schema: '1',
+        cluster,
+        run: newRunId(now),
+        destination,
+        part: 1,
+        at: now.toISOString(),
+        removals: [{ snapshot, what: 'snapshot', bytes: 1, reasons: ['no rule keeps it'] }],
+        host: 'h',
+        tool: '0',
+      },
+      never,
+    );
+  }
+
   async audit({
     isDeep = false,
-    isRemoved,
     stores = this.stores,
     now = new Date(),
   }: {
     isDeep?: boolean;
-    isRemoved?: IsRemoved;
     stores?: readonly Store[];
     now?: Date;
   } = {}): Promise<AuditResult> {
@@ -126,8 +144,7 @@ export class Audited implements AsyncDisposable {
     const records = new Records({ cluster, stores, trusted, signer: null });
     const catalogue = await this.shelf.catalogue(stores);
     const clock = { now: () => now };
-    const hook = isRemoved === undefined ? {} : { isRemoved };
-    return await audit({ ...this.#deps, catalogue, stores, records, clock, ...hook }, { isDeep }, never);
+    return await audit({ ...this.#deps, catalogue, stores, records, clock }, { isDeep }, never);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

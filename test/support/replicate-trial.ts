@@ -7,6 +7,7 @@ import { newRunId, type SnapshotId } from '../../src/core/ids.ts';
 import { type ReplicateOptions, type ReplicateResult, replicate } from '../../src/snapshots/replicate.ts';
 import { verifySnapshot } from '../../src/snapshots/verify.ts';
 import { type VerifyCopiesResult, verifyCopies } from '../../src/snapshots/verify-copies.ts';
+import { leaseTaker } from './leases.ts';
 import type { Shelf } from './shelf.ts';
 
 const never = new AbortController().signal;
@@ -33,11 +34,17 @@ export class ReplicateTrial {
     return new Records({ cluster, stores, trusted: [await signer.publicKeyPem(never)], signer });
   }
 
+  get takeLease(): ReturnType<typeof leaseTaker> {
+    const stores = this.destinations.map(({ store }) => store);
+    return leaseTaker(this.shelf.deps.cluster, stores);
+  }
+
   /** One pass, as the job makes it two hours later. */
   async run(options: Partial<ReplicateOptions> = {}, signal = never): Promise<ReplicateResult> {
     const { clock, destinations } = this;
     const catalogue = await this.shelf.catalogue(destinations.map(({ store }) => store));
-    const deps = { ...this.shelf.deps, catalogue, destinations, records: await this.records(), clock };
+    const more = { records: await this.records(), clock, policies: new Map(), takeLease: this.takeLease };
+    const deps = { ...this.shelf.deps, catalogue, destinations, ...more };
     return await replicate(deps, { run: newRunId(clock.now()), prove: 'checksum', ...options }, signal);
   }
 
@@ -48,7 +55,12 @@ export class ReplicateTrial {
     this.#days += 2;
     const now = new Date(Date.now() + this.#days * DAY_MS);
     const deps = { ...(await this.shelf.snapshots(stores)), records: await this.records(), log: this.shelf.deps.log };
-    return await verifyCopies({ ...deps, clock: { now: () => now } }, { run: newRunId(now), budgetBytes: 1 }, never);
+    const { takeLease } = this;
+    return await verifyCopies(
+      { ...deps, takeLease, clock: { now: () => now } },
+      { run: newRunId(now), budgetBytes: 1 },
+      never,
+    );
   }
 
   /** Every copy can be decrypted to its last record, and nothing is wrong with it by any other measure. */

@@ -98,6 +98,7 @@ function optionsOf(flags: RestoreFlags, context: Pick<Context, 'stdin'>): Restor
   const wait = flags.waitForRestarts ?? (context.stdin.isTTY === true ? RESTART_WAIT : '0s');
   return {
     snapshot: flags.at === undefined ? (flags.snapshot ?? 'latest') : { notAfter: parseTime(flags.at) },
+    takeMarked: flags.marked,
     force: flags.force,
     settleTimeoutMs: parseDuration(flags.timeout),
     restartWaitMs: parseDuration(wait),

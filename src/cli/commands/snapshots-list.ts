@@ -71,6 +71,7 @@ const FACTS: Column<Facts>[] = [
   { title: 'PURPOSE', value: (row) => row.purpose ?? `REFUSED: ${String(row.error?.['code'])}` },
   { title: 'SIZE', value: (row) => (row.bytes === null ? '' : formatBytes(row.bytes)), align: 'right' },
   { title: 'PROOF', value: describeProof },
+  { title: 'MARK', value: ({ mark }) => (mark === null ? '' : 'ignored for restore') },
   { title: 'HELD', value: ({ hold }) => (hold === null ? '' : `${hold.who}${untilWords(hold.until)}`) },
 ];
 

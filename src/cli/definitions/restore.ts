@@ -3,6 +3,7 @@ import { type CommonFlags, clusterFlag, commonAliases, commonFlags, type Definit
 export type RestoreFlags = CommonFlags & {
   cluster?: string;
   snapshot?: string;
+  marked: boolean;
   at?: string;
   to?: string;
   confirm?: string;
@@ -32,6 +33,12 @@ export const restore: Definition<RestoreFlags, []> = {
         optional: true,
         placeholder: 'latest|id|file',
         brief: 'Snapshot id, latest (the default), or a plain archive as a file',
+      },
+      marked: {
+        kind: 'boolean',
+        default: false,
+        withNegated: false,
+        brief: 'Take the snapshot of that id also when it is marked to be ignored; it is verified like any other',
       },
       at: {
         kind: 'parsed',

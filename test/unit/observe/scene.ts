@@ -109,6 +109,15 @@ export class Scene implements AsyncDisposable {
     return snapshot;
   }
 
+  /** As a prune puts it on record. */
+  async pruned(snapshot: SnapshotId, name: string, time: Date, signer: Signer = this.signer): Promise<void> {
+    const { cluster, stores, trusted } = this;
+    const removals = [{ snapshot, what: 'snapshot' as const, bytes: 1, reasons: ['no rule keeps it'] }];
+    const what = { schema: '1', cluster, run: newRunId(time), destination: name, part: 1 } as const;
+    const records = new Records({ cluster, stores, trusted, signer });
+    await records.writePrune({ ...what, at: time.toISOString(), removals, host: 'h', tool: '0' }, never);
+  }
+
   async run(time: Date, change: Partial<RunRecord> = {}, signer: Signer = this.signer): Promise<RunRecord> {
     const record: RunRecord = {
       schema: '1',
@@ -136,9 +145,11 @@ export class Scene implements AsyncDisposable {
     time: Date,
     snapshot: SnapshotId,
     destination: string,
-    verdict: 'good' | 'bad' = 'good',
+    said: 'good' | 'bad' | Partial<ProofRecord> = 'good',
     signer: Signer = this.signer,
   ): Promise<ProofRecord> {
+    const change = typeof said === 'string' ? { verdict: said } : said;
+    const { verdict = 'good' } = change;
     const record: ProofRecord = {
       schema: '1',
       cluster: this.cluster,
@@ -153,6 +164,7 @@ export class Scene implements AsyncDisposable {
       bytes: DATA.byteLength,
       manifestSha256: 'a'.repeat(64),
       error: null,
+      ...change,
     };
     await this.#recordsBy(signer).writeProof(record, never);
     return record;

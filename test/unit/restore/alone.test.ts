@@ -24,6 +24,7 @@ function leaseLost(details: Record<string, unknown> | null): Lease {
     signal: lost.signal,
     heldIn: [],
     willPublish: () => Promise.resolve([]),
+    confirm: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

@@ -47,6 +47,7 @@ const newest = async (notAfter?: Date): Promise<string | undefined> =>
 
 async function source(
   name: SnapshotId | 'latest' | { notAfter: Date },
+  takeMarked = false,
 ): Promise<{ id: string | undefined; warnings: string[] }> {
   await using app = await openApp(scene.shelf.app);
   const options = {
@@ -56,7 +57,7 @@ async function source(
     askRestart: () => undefined,
   };
   const deps = await app.restoreDeps('prod', options, never);
-  await using opened = await openSource(deps, name, never);
+  await using opened = await openSource(deps, name, never, { takeMarked });
   return { id: opened.manifest?.snapshot, warnings: opened.warnings };
 }
 
@@ -75,6 +76,11 @@ it('marks what is bad everywhere and locked, and a restore passes it over and sa
     code: 'E_PRECONDITION',
     message: expect.stringContaining('to be ignored for restore: a: other bytes; b: other bytes') as string,
   });
+  // Whoever names it, and says that it is known, gets it: it is verified like any other.
+  expect(await source(bad.snapshot, true)).toEqual({
+    id: bad.snapshot,
+    warnings: [expect.stringMatching(/^\S+ is marked on .* it is taken because --marked says so$/) as string],
+  });
   expect(await source(good.snapshot)).toEqual({ id: good.snapshot, warnings: [] });
   // It was decided: the second run writes nothing.
   expect((await scene.prune(locked)).marks).toEqual([]);
@@ -91,6 +97,19 @@ it('lifts the mark when a copy was read again and found good', async () => {
   ]);
   expect(await newest()).toBe(bad.snapshot);
   expect(await source(bad.snapshot)).toEqual({ id: bad.snapshot, warnings: [] });
+});
+
+it('lifts it under a clock that is behind the one under which it was set', async () => {
+  await proveBad();
+  const records = (await scene.deps()).records;
+  const ahead = new Date(scene.now.getTime() + 1_800_000);
+  const mark = { schema: '1', cluster: records.cluster, snapshot: bad.snapshot, id: newRunId(ahead) } as const;
+  const at = new Date(scene.now.getTime() - 500).toISOString();
+  await records.writeMark({ ...mark, act: 'ignore', at, who: 'ana', why: 'other bytes' }, never);
+  expect(await newest()).toBe(good.snapshot);
+  await scene.prove(bad.snapshot, 'b', 'good', new Date(scene.now.getTime() + 60_000));
+  expect((await scene.prune(locked)).marks).toMatchObject([{ act: 'lift' }]);
+  expect(await newest()).toBe(bad.snapshot);
 });
 
 it('does not mark what is good somewhere, or is not locked', async () => {

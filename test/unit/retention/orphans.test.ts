@@ -60,15 +60,15 @@ it('goes when the journal of a prune names it, whatever hides it and wherever el
   }
 });
 
-it('keeps a tombstone for a week, and one of what was published elsewhere', () => {
+it('keeps a tombstone for a day, and one of what was published elsewhere', () => {
   const buriedAt = (daysAgo: number): Objects => {
     const modifiedAt = new Date(now.getTime() - daysAgo * DAY);
     return { manifests: shown('manifests').map((one) => ({ ...one, modifiedAt })), sigs: [], data: [], keys: [] };
   };
   const tombstones = new Set([snapshot]);
-  expect(judged(buriedAt(6), { tombstones })).toEqual(['keep: tombstone: its run may still wake up and publish']);
-  expect(judged(buriedAt(8), { tombstones })).toEqual([
-    'remove: tombstone of a run that lost its lease over a week ago',
+  expect(judged(buriedAt(0.9), { tombstones })).toEqual(['keep: tombstone: its run may still wake up and publish']);
+  expect(judged(buriedAt(1.1), { tombstones })).toEqual([
+    'remove: tombstone of a run that lost its lease over a day ago',
   ]);
-  expect(judged(buriedAt(8), { tombstones, elsewhere: () => ['b'] })).toEqual(['keep: its manifest is in b']);
+  expect(judged(buriedAt(1.1), { tombstones, elsewhere: () => ['b'] })).toEqual(['keep: its manifest is in b']);
 });

@@ -132,14 +132,6 @@ describe('a copy', () => {
     expect(await found()).toEqual([`copy-missing b ${second}`]);
   });
 
-  it('that retention removed from there is not missing', async () => {
-    for (const kind of ['keys', 'data', 'sigs', 'manifests'] as const) await on.remove(kind, id(second), ['b']);
-    const removed = (snapshot: SnapshotId, destination: string | null) =>
-      Promise.resolve(snapshot === second && destination === 'b');
-    expect(await found({ isRemoved: removed })).toEqual([]);
-    expect(await found({ isRemoved: () => Promise.resolve(false) })).toEqual([`copy-missing b ${second}`]);
-  });
-
   it.each([
     ['data', 'data-missing'],
     ['keys', 'keys-missing'],
@@ -261,19 +253,7 @@ describe('a snapshot that was taken away everywhere', () => {
     for (const place of BOTH) {
       for (const kind of ['runs', 'proofs']) await rm(join(on.folder(place), 'v1', cluster, kind), { recursive: true });
     }
-    const hold = { isRemoved: (snapshot: SnapshotId) => Promise.resolve(snapshot === second) };
-    expect(await found(hold)).toEqual([`taken-away ${first}`]);
-  });
-
-  it('is not, when a record of retention says so', async () => {
-    await takeAway(id(second));
-    const asked: unknown[] = [];
-    const isRemoved = (snapshot: SnapshotId, destination: string | null) => {
-      asked.push([snapshot, destination]);
-      return Promise.resolve(snapshot === second);
-    };
-    expect(await found({ isRemoved })).toEqual([]);
-    expect(asked).toEqual([[second, null]]);
+    expect(await found()).toEqual([`taken-away ${first}`]);
   });
 
   it('is nothing to speak of while a destination does not answer: it may have it', async () => {

@@ -4,14 +4,15 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Destination } from '../../../src/backup/options.ts';
 import { serialiseManifest } from '../../../src/catalogue/manifest.ts';
-import { newRunId, type SnapshotId, snapshotTime } from '../../../src/core/ids.ts';
+import { newRunId, snapshotTime } from '../../../src/core/ids.ts';
 import { silentLog } from '../../../src/core/log.ts';
 import { generateSigningKey } from '../../../src/crypt/generate.ts';
 import { serialiseSidecar } from '../../../src/crypt/sidecar.ts';
 import { localSigner } from '../../../src/crypt/sign.ts';
+import { lockFor } from '../../../src/snapshots/copy-lock.ts';
 import { KINDS } from '../../../src/snapshots/presence.ts';
-import { lockFor } from '../../../src/snapshots/repair-copy.ts';
 import {
+  type ReplicateDeps,
   type ReplicateOptions,
   type ReplicateResult,
   replicate,
@@ -19,7 +20,9 @@ import {
 } from '../../../src/snapshots/replicate.ts';
 import { FileStore } from '../../../src/store/file.ts';
 import type { ObjectKind } from '../../../src/store/layout.ts';
+import { leaseTaker } from '../../support/leases.ts';
 import { PlainSnapshots } from '../../support/plain-snapshots.ts';
+import { NOTHING } from '../retention/series.ts';
 
 const never = new AbortController().signal;
 const NOW = new Date('2027-03-01T12:00:00Z');
@@ -33,16 +36,23 @@ beforeEach(async () => {
 });
 afterEach(() => on[Symbol.asyncDispose]());
 
+const lease = () => leaseTaker(on.cluster, on.stores);
+
 async function run(
-  options: Partial<ReplicateOptions> & { destinations?: readonly Destination[]; now?: Date } = {},
+  options: Partial<ReplicateOptions & Pick<ReplicateDeps, 'policies' | 'takeLease'>> & {
+    destinations?: readonly Destination[];
+    now?: Date;
+  } = {},
 ): Promise<ReplicateResult> {
-  const { destinations = on.destinations, now = NOW, ...rest } = options;
+  const { destinations = on.destinations, now = NOW, policies = new Map(), takeLease = lease(), ...rest } = options;
   return await replicate(
     {
       cluster: on.cluster,
       catalogue: await on.catalogue(),
       destinations,
+      policies,
       records: await on.records(),
+      takeLease,
       clock: { now: () => now },
       log: silentLog,
       onProgress: () => undefined,
@@ -74,7 +84,7 @@ async function expectSame(of = good): Promise<void> {
 
 describe('nothing is done', () => {
   it('where nothing is wrong', async () => {
-    expect(await run()).toEqual({ snapshots: 1, young: 0, repaired: [], cleared: [], unmended: [] });
+    expect(await run()).toEqual({ snapshots: 1, young: 0, repaired: [], cleared: [], leftAlone: 0, unmended: [] });
   });
 
   it.each([
@@ -90,13 +100,14 @@ describe('nothing is done', () => {
   it('to what has no manifest anywhere', async () => {
     for (const name of ['a', 'b']) await rm(path(name, 'manifests'));
     await rm(path('b', 'data'));
-    expect(await run()).toEqual({ snapshots: 0, young: 0, repaired: [], cleared: [], unmended: [] });
+    expect(await run()).toEqual({ snapshots: 0, young: 0, repaired: [], cleared: [], leftAlone: 0, unmended: [] });
   });
 
   it('to a copy that is not wanted there, and it is not missed', async () => {
     for (const kind of KINDS) await rm(path('b', kind));
-    const wants = (_: SnapshotId, name: string): boolean => name !== 'b';
-    expect(await run({ wants })).toMatchObject({ repaired: [], unmended: [] });
+    await on.publish(ago(4));
+    const policies = new Map([['b', { ...NOTHING, keepLast: 1 }]]);
+    expect(await run({ policies })).toMatchObject({ repaired: [], leftAlone: 1, unmended: [] });
     await expect(readFile(path('b', 'manifests'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
@@ -129,7 +140,7 @@ describe('the bytes of the data', () => {
       { destination: 'b', wrote: ['data'], proof: 'read' },
     ]);
     await expectSame();
-    expect(await run()).toMatchObject({ repaired: [], cleared: [], unmended: [] });
+    expect(await run()).toMatchObject({ repaired: [], cleared: [], leftAlone: 0, unmended: [] });
   });
 
   it('come from what is left of a copy that was cut off', async () => {
@@ -199,14 +210,14 @@ describe('what is believed', () => {
     await spoil('b', [1]);
     await accuse('b');
     await (await on.records()).writeProof(on.proof(good.snapshot, 'b', ago(1)), never);
-    expect(await run()).toMatchObject({ repaired: [], cleared: [], unmended: [] });
+    expect(await run()).toMatchObject({ repaired: [], cleared: [], leftAlone: 0, unmended: [] });
   });
 
   it('a bad one of a clock that is a year ahead is answered all the same, once', async () => {
     await spoil('b', [1]);
     await accuse('b', {}, good, new Date('2028-03-01T00:00:00Z'));
     expect((await run()).repaired).toHaveLength(1);
-    expect(await run()).toMatchObject({ repaired: [], cleared: [], unmended: [] });
+    expect(await run()).toMatchObject({ repaired: [], cleared: [], leftAlone: 0, unmended: [] });
   });
 
   it('bytes that are the signed ones and hold no archive: no copy helps, and none is written', async () => {
@@ -287,7 +298,9 @@ describe('keys.json', () => {
         cluster,
         destinations,
         catalogue,
+        policies: new Map(),
         records: await three.records(),
+        takeLease: leaseTaker(cluster, three.stores),
         clock: { now: () => NOW },
         log: silentLog,
       };
@@ -363,7 +376,7 @@ describe('the lock of what is written again', () => {
       })),
     }));
     expect(snapshotTime(manifest.snapshot)).toEqual(taken);
-    expect(lockFor(destination(keepDays), manifest, daysOn(nowDays))).toEqual(
+    expect(lockFor(destination(keepDays), manifest, [], daysOn(nowDays))).toEqual(
       expectedDays === null ? {} : { lock: { mode: 'compliance', until: daysOn(expectedDays) } },
     );
   });

@@ -16,6 +16,7 @@ import { summariseVerify, type VerifyCopiesResult, verifyCopies } from '../../..
 import { type ObjectKind, objectKey } from '../../../src/store/layout.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { chunked } from '../../support/archive-builder.ts';
+import { leaseTaker } from '../../support/leases.ts';
 import { describeData } from '../../support/planted-snapshot.ts';
 import type { Snapshot } from '../../support/replicate-trial.ts';
 import { Shelf } from '../../support/shelf.ts';
@@ -48,6 +49,8 @@ afterAll(() => shelf?.[Symbol.asyncDispose]());
 const folder = (name: string): string => join(shelf.world.directory, name);
 const stores = (): Store[] => shelf.deps.destinations.map(({ store }) => store);
 
+const leases = (of = stores()) => leaseTaker(shelf.deps.cluster, of);
+
 async function recordsOf(signer = shelf.deps.signer): Promise<Records> {
   const trusted = [await shelf.deps.signer.publicKeyPem(never)];
   return new Records({ cluster: shelf.deps.cluster, stores: stores(), trusted, signer });
@@ -55,7 +58,8 @@ async function recordsOf(signer = shelf.deps.signer): Promise<Records> {
 
 async function read(budgetBytes: number, { hoursOn = 0, through = stores() } = {}): Promise<VerifyCopiesResult> {
   const now = new Date(Date.now() + hoursOn * HOUR);
-  const deps = { ...(await shelf.snapshots(through)), records, log: shelf.deps.log, clock: { now: () => now } };
+  const clock = { now: () => now };
+  const deps = { ...(await shelf.snapshots(through)), records, log: shelf.deps.log, clock, takeLease: leases(through) };
   return await verifyCopies(deps, { run: newRunId(now), budgetBytes }, never);
 }
 
@@ -213,6 +217,7 @@ describe('what could not be found out', () => {
       records,
       log: shelf.deps.log,
       clock: { now: () => now },
+      takeLease: leases(),
     };
     const result = await verifyCopies(deps, { run: newRunId(now), budgetBytes: 1 }, never);
     expect(result.verified).toMatchObject([{ verdict: 'good', level: 'ciphertext' }]);
@@ -249,7 +254,8 @@ describe('a name without a manifest that can be believed', () => {
     for (const name of BOTH)
       await rename(path(name, 'manifests', newer), path(name, 'manifests', newer).concat('.old'));
     const now = new Date();
-    const deps = { ...(await shelf.snapshots()), records, log: shelf.deps.log, clock: { now: () => now } };
+    const clock = { now: () => now };
+    const deps = { ...(await shelf.snapshots()), records, log: shelf.deps.log, clock, takeLease: leases() };
     deps.catalogue.list = () => Promise.resolve(listed);
     const result = await verifyCopies(deps, { run: newRunId(now), budgetBytes: 2 ** 30 }, never);
     expect(namesOf(result)).toEqual(['older a', 'older b']);

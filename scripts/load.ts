@@ -48,7 +48,7 @@ async function tell(part: string, measured: unknown): Promise<void> {
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
 }
 
-const { path: main, nodeArgs } = await build();
+const { path: main, nodeArgs } = await build('load');
 const how = { main, nodeArgs };
 const archive = await recordSnapshot(parseSize(values.state));
 await tell('archive', formatBytes(archive.length));

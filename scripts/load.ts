@@ -1,7 +1,7 @@
 /**
  * The worker at a thousand clusters: what it can do, what it holds, what it asks of S3 and KMS, and whether it keeps to its
  * schedule. Real Redis, S3 server and cryptography; the clusters replay what one real server gave.
- * `npm run load -- --clusters 1000 --workers 2 --every 60 --periods 1 --state 0 --only calls,ceiling,memory,held --json file`
+ * `npm run load -- --clusters 1000 --workers 2 --every 60 --minutes 60 --alone 200 --state 0B --only calls,ceiling,memory,held --json file`
  */
 import { writeFile } from 'node:fs/promises';
 import { loadavg } from 'node:os';
@@ -23,16 +23,21 @@ const { values } = parseArgs({
     workers: { type: 'string', default: '2' },
     /** minutes between two due times; a divisor of 60 */
     every: { type: 'string', default: '60' },
-    periods: { type: 'string', default: '1' },
+    /** how long the schedule is watched */
+    minutes: { type: 'string', default: '60' },
+    /** backups that one worker makes alone, for its ceiling */
+    alone: { type: 'string', default: '200' },
     /** how much the state of the recorded server is grown before */
     state: { type: 'string', default: '0B' },
     only: { type: 'string', default: PARTS.join(',') },
     json: { type: 'string' },
   },
 });
-const [clusters, workers, everyMinutes, periods] = [values.clusters, values.workers, values.every, values.periods].map(
-  Number,
-) as [number, number, number, number];
+const clusters = Number(values.clusters);
+const workers = Number(values.workers);
+const everyMinutes = Number(values.every);
+const minutes = Number(values.minutes);
+const alone = Math.min(Number(values.alone), clusters - 1);
 const only = values.only.split(',');
 const isWanted = (part: (typeof PARTS)[number]): boolean => only.includes(part);
 const result: Record<string, unknown> = {
@@ -56,7 +61,6 @@ if (isWanted('calls')) await tell('calls', await measureCalls(archive, how));
 if (isWanted('ceiling') || isWanted('memory') || isWanted('held')) {
   await using scene = await LoadScene.open({ clusters, archive, how });
   await tell('redisEmptyBytes', await scene.redisBytes());
-  const alone = Math.max(1, Math.round(clusters / 5));
   await tell('one worker', await measureCeiling(scene, { clusters: alone, done: 0, workers: 1 }));
   await tell('all workers', await measureCeiling(scene, { clusters, done: alone, workers }));
   await tell('redisBytes', await scene.redisBytes());
@@ -66,7 +70,7 @@ if (isWanted('ceiling') || isWanted('memory') || isWanted('held')) {
     }
   }
   if (isWanted('held')) {
-    const held = await measureHeld(scene, { clusters, workers, everyMinutes, periods });
+    const held = await measureHeld(scene, { clusters, workers, everyMinutes, minutes });
     await tell('held', held);
     if (held.notHeld > 0 || held.failed > 0) process.exitCode = 1;
   }

@@ -1,6 +1,9 @@
 /** The composition root: a config becomes clients, stores and keys. */
+import type { KMSClient } from '@aws-sdk/client-kms';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { destinationLock, followOf, noRetention, noSigner, readAuth, recipientPolicy } from './app-secrets.ts';
-import { openKmsClient, openS3Client, s3StoreOptions } from './aws-clients.ts';
+import { s3StoreOptions } from './aws-clients.ts';
+import { AwsPool, type Lent } from './aws-pool.ts';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
 import { Records } from './catalogue/records.ts';
@@ -46,6 +49,8 @@ export type OpenOptions = {
   door?: string;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
+  /** AWS clients that outlive it; stays the caller's. Default: its own */
+  aws?: AwsPool;
 };
 
 /** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
@@ -55,6 +60,7 @@ export class App implements AsyncDisposable {
   readonly #onProgress: OnProgress;
   readonly #door: string;
   readonly #stack = new AsyncDisposableStack();
+  readonly #aws: AwsPool;
   readonly #stores = new Map<string, Store>();
 
   constructor(config: Config, options: OpenOptions = {}) {
@@ -62,6 +68,7 @@ export class App implements AsyncDisposable {
     this.log = options.log ?? createLog(config.log.level);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    this.#aws = options.aws ?? this.#stack.use(new AwsPool());
   }
 
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
@@ -302,17 +309,15 @@ export class App implements AsyncDisposable {
   async #store(name: string, options: DestinationConfig, signal: AbortSignal): Promise<Store> {
     if (options.type === 'directory') return this.#stack.use(new FileStore({ name, directory: options.path }));
     const store = new S3Store({
-      ...s3StoreOptions(name, options, await this.#client(openS3Client(options, signal))),
+      ...s3StoreOptions(name, options, this.#borrow(await this.#aws.s3(options, signal))),
       onLeftover: (upload, e) =>
         this.log.warn({ store: name, key: upload.key, err: String(e) }, 'an unfinished upload could not be aborted'),
     });
     return this.#stack.use(store);
   }
 
-  async #client<T extends { destroy(): void }>(opening: Promise<T>): Promise<T> {
-    const client = await opening;
-    this.#stack.defer(() => client.destroy());
-    return client;
+  #borrow<T extends S3Client | KMSClient>(lent: Lent<T>): T {
+    return this.#stack.use(lent).client;
   }
 
   async #kmsKeys(keys: readonly KmsKeyConfig[], signal: AbortSignal): Promise<KmsKey[]> {
@@ -320,7 +325,7 @@ export class App implements AsyncDisposable {
   }
 
   async #kmsKey(key: KmsKeyConfig, signal: AbortSignal): Promise<KmsKey> {
-    return new KmsKey({ client: await this.#client(openKmsClient(key, signal)), keyId: key.keyId, region: key.region });
+    return new KmsKey({ client: this.#borrow(await this.#aws.kms(key, signal)), keyId: key.keyId, region: key.region });
   }
 
   /** What signs manifests; null when the config has nothing to sign with, as on a machine that only restores. */
@@ -329,7 +334,7 @@ export class App implements AsyncDisposable {
     if (key !== undefined) return localSigner(await key.resolve(signal));
     return kms === undefined
       ? null
-      : kmsSigner({ client: await this.#client(openKmsClient(kms, signal)), keyId: kms.keyId });
+      : kmsSigner({ client: this.#borrow(await this.#aws.kms(kms, signal)), keyId: kms.keyId });
   }
 
   async #catalogue(cluster: ClusterConfig, destinations: Destination[], signal: AbortSignal): Promise<Catalogue> {

@@ -11,8 +11,10 @@ export type Held = {
   clusters: number;
   workers: number;
   everyMinutes: number;
-  /** due times whose runs were all watched */
-  periods: number;
+  /** watched from the first due time on */
+  minutes: number;
+  /** runs that were to start early enough to have ended meanwhile */
+  expected: number;
   ended: number;
   failed: number;
   missed: number;
@@ -32,22 +34,30 @@ export type Held = {
   load: number[];
 };
 
-export type HeldOptions = { clusters: number; workers: number; everyMinutes: number; periods: number };
+/** `minutes` may be less than a period: then the runs that start in that part of it are watched. */
+export type HeldOptions = { clusters: number; workers: number; everyMinutes: number; minutes: number };
 
+/** For two workers to begin and to look at every cluster once. */
+const START_MS = 5 * 60_000;
 const LOAD_EVERY_MS = 60_000;
+/** A run that starts on time has ended so much later. */
+const ENOUGH_MS = 2 * 60_000;
 
 /** Every cluster of the scene has to have a backup by now, or what is missed is made up for in between. The workers are ended. */
 export async function measureHeld(scene: LoadScene, options: HeldOptions): Promise<Held> {
-  const { clusters, workers: count, everyMinutes, periods } = options;
+  const { clusters, workers: count, everyMinutes, minutes } = options;
   const periodMs = everyMinutes * 60_000;
-  const cron = everyMinutes === 60 ? '0 * * * *' : `*/${everyMinutes} * * * *`;
+  // The first due time in front of us is the first whose runs are all seen. Until then the workers start, and look.
+  const firstDue = Math.ceil((Date.now() + START_MS) / 60_000) * 60_000;
+  const first = new Date(firstDue).getUTCMinutes() % everyMinutes;
+  const at = Array.from({ length: 60 / everyMinutes }, (_, i) => first + i * everyMinutes);
+  const cron = `${at.join(',')} * * * *`;
   const jitterMs = Math.round(periodMs * 0.9);
   await scene.configure(clusters, { cron, jitter: `${jitterMs / 1000}s` }, { lookEvery: '2m' });
   const workers = Array.from({ length: count }, () => scene.worker());
-  await saidBy(workers, 'looked for missed runs', count, periodMs);
-  // The first due time in front of us is the first whose runs are all seen.
-  const firstDue = Math.ceil(Date.now() / periodMs) * periodMs;
-  const end = firstDue + periods * periodMs;
+  await saidBy(workers, 'looked for missed runs', count, START_MS);
+  if (Date.now() > firstDue) throw new Error('the first look was not over when the first run was due');
+  const end = firstDue + minutes * 60_000;
   const load: number[] = [];
   const used = await Promise.all(workers.map(({ pid }) => usageOf(pid)));
   const watchedFrom = Date.now();
@@ -74,9 +84,12 @@ export async function measureHeld(scene: LoadScene, options: HeldOptions): Promi
     })
     .toSorted((a, b) => a - b);
   const inTime = new Set(ended.map((line) => `${String(line['cluster'])} ${String(line['dueAt'])}`));
-  let notHeld = 0;
+  let [expected, notHeld] = [0, 0];
   for (let due = firstDue; due < end; due += periodMs) {
     for (let index = 0; index < clusters; index += 1) {
+      const schedule: Schedule = { cron, timeZone: 'UTC', jitterMs, key: `${nameOfCluster(index)} backup` };
+      if (startOf(schedule, new Date(due)).getTime() > end - ENOUGH_MS) continue;
+      expected += 1;
       if (!inTime.has(`${nameOfCluster(index)} ${new Date(due).toISOString()}`)) notHeld += 1;
     }
   }
@@ -85,7 +98,8 @@ export async function measureHeld(scene: LoadScene, options: HeldOptions): Promi
     clusters,
     workers: count,
     everyMinutes,
-    periods,
+    minutes,
+    expected,
     ended: ended.length,
     failed: linesOf(workers, 'run failed').length,
     missed: linesOf(workers, 'a run was missed; it is made up for now').length,

@@ -1,6 +1,7 @@
 /** The worker as a whole: queues that follow the config, runs on the clusters, and a look at the destinations for what was missed. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { App } from '../app.ts';
+import { AwsPool } from '../aws-pool.ts';
 import type { Config } from '../config/load.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { parseClusterName } from '../core/ids.ts';
@@ -13,7 +14,7 @@ import type { QueueWorker, Work } from '../queue/worker.ts';
 import { attemptSince, type Sources } from '../run/done-since.ts';
 import type { Job } from '../run/job.ts';
 import { runJob } from '../run/run-job.ts';
-import { missedRun } from './catch-up.ts';
+import { dueByNow, wasMissed } from './catch-up.ts';
 
 export type FleetOptions = {
   config: Config;
@@ -29,13 +30,14 @@ export type FleetOptions = {
 /** Clusters that are looked at at the same time: a thousand of them must not open ten thousand connections. */
 const LOOKS_AT_ONCE = 8;
 
-/** Opens an app for each run, on the config of that moment, and closes it behind it: it holds nothing that must be closed. */
-export class Fleet {
+/** Opens an app for each run, on the config of that moment, and closes it behind it. Whoever made it disposes it, after the last run. */
+export class Fleet implements Disposable {
   readonly #options: FleetOptions;
   #config: Config;
   #scheduled: readonly ScheduledJob[];
   /** due times that are known to be done or tried, by schedule: nothing has to be read for those */
   readonly #settled = new Map<string, number>();
+  readonly #aws = new AwsPool();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -51,6 +53,11 @@ export class Fleet {
   reconfigure(config: Config): void {
     this.#config = config;
     this.#scheduled = this.#plan(config);
+    this.#aws.retire();
+  }
+
+  [Symbol.dispose](): void {
+    this.#aws[Symbol.dispose]();
   }
 
   /**
@@ -126,14 +133,17 @@ export class Fleet {
   }
 
   async #lookAt(job: ScheduledJob, queue: QueueWorker, signal: AbortSignal): Promise<void> {
-    const now = this.#options.clock.now();
     try {
+      const due = dueByNow(job, this.#options.clock.now());
+      if ((this.#settled.get(job.id) ?? 0) >= due.getTime()) return;
       await using app = this.#open();
-      const isSettled = (due: Date): boolean => (this.#settled.get(job.id) ?? 0) >= due.getTime();
-      const missed = await missedRun(() => this.#sources(app, job.cluster, signal), job, now, isSettled, signal);
-      if (missed === null) return;
-      this.#options.onMissed(job, missed.due);
-      await queue.ask(job, { missed: missed.due });
+      if (await wasMissed(await this.#sources(app, job.cluster, signal), job, due, signal)) {
+        this.#options.onMissed(job, due);
+        await queue.ask(job, { missed: due });
+      } else {
+        // Most runs are made by other workers: each is read of once, and not again at every look.
+        this.#settle(job.id, due);
+      }
     } catch (e) {
       if (signal.aborted) return;
       const error = isError(e) ? e : new StrongroomError('E_BUG', `a look at ${job.id} failed`, { cause: e });
@@ -154,7 +164,7 @@ export class Fleet {
   }
 
   #open(onProgress: OnProgress = unwatched): App {
-    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress });
+    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress, aws: this.#aws });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -53,7 +53,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     scheduled: () => fleet.scheduled,
     queues: QUEUES,
   });
-  const fleet: Fleet = new Fleet({
+  using fleet: Fleet = new Fleet({
     config,
     jobs: options.jobs,
     clock: systemClock,

@@ -37,8 +37,8 @@ export type Held = {
 /** `minutes` may be less than a period: then the runs that start in that part of it are watched. */
 export type HeldOptions = { clusters: number; workers: number; everyMinutes: number; minutes: number };
 
-/** For two workers to begin and to look at every cluster once. */
-const START_MS = 5 * 60_000;
+/** For the workers to begin and to look at every cluster once. */
+const startMs = (clusters: number): number => 60_000 + clusters * 240;
 const LOAD_EVERY_MS = 60_000;
 /** A run that starts on time has ended so much later. */
 const ENOUGH_MS = 2 * 60_000;
@@ -48,14 +48,14 @@ export async function measureHeld(scene: LoadScene, options: HeldOptions): Promi
   const { clusters, workers: count, everyMinutes, minutes } = options;
   const periodMs = everyMinutes * 60_000;
   // The first due time in front of us is the first whose runs are all seen. Until then the workers start, and look.
-  const firstDue = Math.ceil((Date.now() + START_MS) / 60_000) * 60_000;
+  const firstDue = Math.ceil((Date.now() + startMs(clusters)) / 60_000) * 60_000;
   const first = new Date(firstDue).getUTCMinutes() % everyMinutes;
   const at = Array.from({ length: 60 / everyMinutes }, (_, i) => first + i * everyMinutes);
   const cron = `${at.join(',')} * * * *`;
   const jitterMs = Math.round(periodMs * 0.9);
   await scene.configure(clusters, { cron, jitter: `${jitterMs / 1000}s` }, { lookEvery: '2m' });
   const workers = Array.from({ length: count }, () => scene.worker());
-  await saidBy(workers, 'looked for missed runs', count, START_MS);
+  await saidBy(workers, 'looked for missed runs', count, startMs(clusters));
   if (Date.now() > firstDue) throw new Error('the first look was not over when the first run was due');
   const end = firstDue + minutes * 60_000;
   const load: number[] = [];

@@ -14,6 +14,7 @@ import type { Job } from '../run/job.ts';
 import { serve } from '../watch/serve.ts';
 import { watchConfig } from './config-watch.ts';
 import { Fleet } from './fleet.ts';
+import { judgeRedis } from './redis-trust.ts';
 
 export type RunWorkerOptions = {
   config: Config;
@@ -47,6 +48,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   for (const connection of [producer, waiting]) {
     if (!(await isReady(connection, log, signal))) return;
   }
+  if (!(await isJudged(waiting, log, signal))) return;
 
   const metrics = new WorkerMetrics({
     depth: () => queue.depth(),
@@ -126,6 +128,20 @@ async function isReady(connection: RedisConnection, log: Log, signal: AbortSigna
       if (signal.aborted) return false;
       if (!isError(e, 'E_QUEUE_UNREACHABLE')) throw e;
       log.error({ err: e.toJSON() }, 'Redis is away; the worker waits for it');
+    }
+  }
+}
+
+/** As {@link isReady}: a Redis that goes away meanwhile is waited for. */
+async function isJudged(connection: RedisConnection, log: Log, signal: AbortSignal): Promise<boolean> {
+  for (;;) {
+    try {
+      await judgeRedis(connection, log, signal);
+      return true;
+    } catch (e) {
+      if (signal.aborted) return false;
+      if (!isError(e, 'E_QUEUE_UNREACHABLE')) throw e;
+      if (!(await isReady(connection, log, signal))) return false;
     }
   }
 }

@@ -27,6 +27,9 @@ export async function recordSnapshot(bytes: number): Promise<Uint8Array> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+/** What `env:LOAD_REDIS` says in a queue block. */
+export const REDIS_PASSWORD = 'hunter2';
+
 export type LoadSchedule = { cron: string; jitter?: string };
 
 export type LoadOptions = {
@@ -36,6 +39,8 @@ export type LoadOptions = {
   /** what is between strongroom and S3; default: nothing */
   before?: (server: S3Server) => Promise<AsyncDisposable & { url: string }>;
   how?: Pick<CliOptions, 'main' | 'nodeArgs'>;
+  /** the queue block, for another Redis than one of its own */
+  queue?: Record<string, unknown>;
 };
 
 /** The caller disposes it: workers are killed, servers ended, and what was stored is removed. */
@@ -46,13 +51,14 @@ export class LoadScene implements AsyncDisposable {
   readonly fleet: ReplayedFleet;
   readonly config: string;
   readonly #env: Record<string, string>;
+  readonly #queue: Record<string, unknown>;
   readonly #how: Pick<CliOptions, 'main' | 'nodeArgs'>;
   readonly #workers = new Set<RunningWorker>();
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
     parts: Pick<LoadScene, 'redis' | 's3' | 'kms' | 'fleet' | 'config'>,
-    how: Pick<CliOptions, 'main' | 'nodeArgs'>,
+    { how, queue }: Required<Pick<LoadOptions, 'how' | 'queue'>>,
     stack: AsyncDisposableStack,
   ) {
     this.redis = parts.redis;
@@ -60,12 +66,13 @@ export class LoadScene implements AsyncDisposable {
     this.kms = parts.kms;
     this.fleet = parts.fleet;
     this.config = parts.config;
-    this.#env = { ...worldEnv(parts.s3), LOAD_TOKEN: 's.replayed' };
+    this.#env = { ...worldEnv(parts.s3), LOAD_TOKEN: 's.replayed', LOAD_REDIS: REDIS_PASSWORD };
     this.#how = how;
+    this.#queue = queue;
     this.#stack = stack;
   }
 
-  static async open({ clusters, archive, before, how = {} }: LoadOptions): Promise<LoadScene> {
+  static async open({ clusters, archive, before, how = {}, queue }: LoadOptions): Promise<LoadScene> {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await startRedis());
     const kms = stack.use(await startKms());
@@ -83,13 +90,14 @@ export class LoadScene implements AsyncDisposable {
       }),
     );
     const config = await world.config([]);
-    return new LoadScene({ redis, s3, kms, fleet, config }, how, stack.move());
+    const parts = { redis, s3, kms, fleet, config };
+    return new LoadScene(parts, { how, queue: queue ?? { url: redis.url } }, stack.move());
   }
 
   /** Writes the config for the first `clusters` of them, all with `schedule`; `worker` is that block. */
   async configure(clusters: number, schedule: LoadSchedule, worker: Record<string, unknown> = {}): Promise<void> {
     const document = parse(await readFile(this.config, 'utf8')) as Record<string, unknown>;
-    document['queue'] = { url: this.redis.url };
+    document['queue'] = this.#queue;
     document['log'] = { level: 'debug' };
     document['worker'] = worker;
     document['clusters'] = Object.fromEntries(
@@ -103,7 +111,8 @@ export class LoadScene implements AsyncDisposable {
         },
       ]),
     );
-    await writeFile(this.config, stringify(document));
+    // Written out for each, as most fleets are: the parser stops at a hundred aliases.
+    await writeFile(this.config, stringify(document, { aliasDuplicateObjects: false }));
   }
 
   worker(): RunningWorker {

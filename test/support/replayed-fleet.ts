@@ -14,19 +14,22 @@ export type ReplayedFleet = AsyncDisposable & {
   readonly requests: number;
   /** snapshots given out so far */
   readonly snapshots: number;
+  /** Snapshots that are asked for from now on are given when the returned object is disposed. */
+  hold: () => Disposable;
 };
 
 /** Listens on `clusters` free ports of 127.0.0.1. Disposing cuts all connections. */
 export async function startReplayedFleet(clusters: number, archive: Uint8Array): Promise<ReplayedFleet> {
   const count = { requests: 0, snapshots: 0 };
   const sockets = new Set<Socket>();
+  let held = Promise.resolve();
   const http = createHttpServer((incoming, response) => {
     incoming.resume();
     count.requests += 1;
     const path = incoming.url ?? '';
     if (incoming.method === 'GET' && path === SNAPSHOT) {
       count.snapshots += 1;
-      response.writeHead(200, { 'content-type': 'application/gzip' }).end(archive);
+      void held.then(() => response.writeHead(200, { 'content-type': 'application/gzip' }).end(archive));
       return;
     }
     const { status, body } = answersOf('openbao')[path] ?? { status: 404, body: { errors: [] } };
@@ -50,6 +53,16 @@ export async function startReplayedFleet(clusters: number, archive: Uint8Array):
     },
     get snapshots() {
       return count.snapshots;
+    },
+    hold: () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      held = promise;
+      return {
+        [Symbol.dispose]: () => {
+          held = Promise.resolve();
+          resolve();
+        },
+      };
     },
     [Symbol.asyncDispose]: async () => {
       const closed = doors.map((door) => once(door, 'close'));

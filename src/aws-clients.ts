@@ -35,7 +35,9 @@ export async function openS3Client(options: S3DestinationConfig, signal: AbortSi
     forcePathStyle: options.forcePathStyle,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(await readCredentials(options.credentials, signal)),
-    ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { maxSockets: MAX_SOCKETS, ca } } }),
+    ...(ca === undefined
+      ? {}
+      : { requestHandler: { ...defaults.requestHandler, httpsAgent: { maxSockets: MAX_SOCKETS, ca } } }),
   });
 }
 

@@ -1,5 +1,5 @@
 /** What one scheduled backup, and one look for missed runs, ask of S3, KMS and the cluster: counted, not computed. */
-import { startHttpFaultProxy, type HttpFaultProxy } from '../../test/support/http-fault-proxy.ts';
+import { type HttpFaultProxy, startHttpFaultProxy } from '../../test/support/http-fault-proxy.ts';
 import { LoadScene } from '../../test/support/load-scene.ts';
 import type { CliOptions } from '../../test/support/strongroom-cli.ts';
 import { linesOf, saidBy } from './watch.ts';

@@ -2,7 +2,7 @@
 import { loadavg } from 'node:os';
 import type { LoadScene } from '../../test/support/load-scene.ts';
 import { usageOf } from './usage.ts';
-import { saidBy, linesOf, timeOf } from './watch.ts';
+import { linesOf, saidBy, timeOf } from './watch.ts';
 
 export type Memory = {
   clusters: number;

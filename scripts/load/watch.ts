@@ -11,7 +11,9 @@ export function timeOf(line: LogLine): number {
 
 /** All lines of all workers that say `what`, oldest first. */
 export function linesOf(workers: readonly RunningWorker[], what: string): LogLine[] {
-  return workers.flatMap(({ lines }) => lines.filter(({ msg }) => msg === what)).toSorted((a, b) => timeOf(a) - timeOf(b));
+  return workers
+    .flatMap(({ lines }) => lines.filter(({ msg }) => msg === what))
+    .toSorted((a, b) => timeOf(a) - timeOf(b));
 }
 
 /** Waits until the workers have said `what` so many times altogether. Rejects when a worker ends before, or after `timeoutMs`. */

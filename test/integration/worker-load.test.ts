@@ -21,7 +21,9 @@ it('eight clusters that were never backed up are backed up once, and what one wo
   await scene.configure(CLUSTERS, { cron: '0 0 1 1 *' }, { backups: 2, lookEvery: '3s' });
   const workers = [scene.worker(), scene.worker()];
   const ended = (): string[] =>
-    workers.flatMap(({ lines }) => lines.filter(({ msg }) => msg === 'run ended').map((line) => String(line['cluster'])));
+    workers.flatMap(({ lines }) =>
+      lines.filter(({ msg }) => msg === 'run ended').map((line) => String(line['cluster'])),
+    );
   await until('all are backed up', async () => (ended().length >= CLUSTERS ? true : undefined), { timeoutMs: 200_000 });
   expect(ended().toSorted()).toEqual(Array.from({ length: CLUSTERS }, (_, i) => nameOfCluster(i)));
   for (const worker of workers) expect(worker.count('run ended')).toBeGreaterThan(0);

@@ -27,7 +27,13 @@ export type RunningCli = { child: ChildProcess; pid: number; finished: Promise<C
 
 /** Starts it and does not wait. Whoever starts it awaits `finished`. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const node = [process.execPath, '--max-semi-space-size=1', ...(options.nodeArgs ?? []), options.main ?? MAIN, ...args];
+  const node = [
+    process.execPath,
+    '--max-semi-space-size=1',
+    ...(options.nodeArgs ?? []),
+    options.main ?? MAIN,
+    ...args,
+  ];
   const [command = '', ...rest] = [...(options.via ?? []), ...node];
   const child = spawn(command, rest, {
     env: { ...baseEnv(), ...options.env },

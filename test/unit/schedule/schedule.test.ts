@@ -108,19 +108,23 @@ describe('due times that are known already', () => {
     const minute = fc.integer({ min: 0, max: 9 * 24 * 60 });
     let times = 0;
     fc.assert(
-      fc.property(fc.array(minute, { minLength: 2, maxLength: 8 }), fc.constantFrom('0 * * * *', '30 2 * * *'), (minutes, cron) => {
-        for (const each of minutes) {
-          const time = new Date(from + each * 60_000);
-          // With another blank: nothing is known of a schedule that was never asked for.
-          times += 1;
-          const anew: Schedule = { ...berlin(cron.replace(' ', ' '.repeat(1 + times))) };
-          expect(dueAtOrBefore(berlin(cron), time)).toEqual(dueAtOrBefore(anew, time));
-          expect(dueAfter(berlin(cron), time)).toEqual(dueAfter({ ...anew, cron: `${anew.cron} ` }, time));
-          expect(dueAtOrBefore(berlin(cron), new Date(dueAfter(anew, time).getTime() - 1))).toEqual(
-            dueAtOrBefore(anew, time),
-          );
-        }
-      }),
+      fc.property(
+        fc.array(minute, { minLength: 2, maxLength: 8 }),
+        fc.constantFrom('0 * * * *', '30 2 * * *'),
+        (minutes, cron) => {
+          for (const each of minutes) {
+            const time = new Date(from + each * 60_000);
+            // With another blank: nothing is known of a schedule that was never asked for.
+            times += 1;
+            const anew: Schedule = { ...berlin(cron.replace(' ', ' '.repeat(1 + times))) };
+            expect(dueAtOrBefore(berlin(cron), time)).toEqual(dueAtOrBefore(anew, time));
+            expect(dueAfter(berlin(cron), time)).toEqual(dueAfter({ ...anew, cron: `${anew.cron} ` }, time));
+            expect(dueAtOrBefore(berlin(cron), new Date(dueAfter(anew, time).getTime() - 1))).toEqual(
+              dueAtOrBefore(anew, time),
+            );
+          }
+        },
+      ),
       { numRuns: 40 },
     );
   });

@@ -17,10 +17,12 @@ export type Held = {
   expected: number;
   ended: number;
   failed: number;
+  /** codes of what failed, each as often as it did */
+  codes: string[];
   missed: number;
   /** runs for a due time that somebody had done already */
   twice: number;
-  /** due times of clusters without a run that ended in time */
+  /** due times of clusters for which no run ended in time */
   notHeld: number;
   /** from when a run was to start until it did, in milliseconds */
   lateMs: { median: number; p99: number; latest: number };
@@ -83,7 +85,9 @@ export async function measureHeld(scene: LoadScene, options: HeldOptions): Promi
       return timeOf(line) - startOf(schedule, new Date(line['dueAt'] as string)).getTime();
     })
     .toSorted((a, b) => a - b);
-  const inTime = new Set(ended.map((line) => `${String(line['cluster'])} ${String(line['dueAt'])}`));
+  // A run that was made up for a moment ago is the run of this due time, too.
+  const done = linesOf(workers, 'was done already').filter((line) => timeOf(line) <= end);
+  const inTime = new Set([...ended, ...done].map((line) => `${String(line['cluster'])} ${String(line['dueAt'])}`));
   let [expected, notHeld] = [0, 0];
   for (let due = firstDue; due < end; due += periodMs) {
     for (let index = 0; index < clusters; index += 1) {
@@ -102,6 +106,7 @@ export async function measureHeld(scene: LoadScene, options: HeldOptions): Promi
     expected,
     ended: ended.length,
     failed: linesOf(workers, 'run failed').length,
+    codes: linesOf(workers, 'run failed').map((line) => codeOf(line['err'])),
     missed: linesOf(workers, 'a run was missed; it is made up for now').length,
     twice: linesOf(workers, 'was done already').length,
     notHeld,
@@ -118,4 +123,8 @@ export async function measureHeld(scene: LoadScene, options: HeldOptions): Promi
     redisBytes,
     load,
   };
+}
+
+function codeOf(err: unknown): string {
+  return typeof err === 'object' && err !== null && 'code' in err ? String(err.code) : 'unknown';
 }

@@ -19,6 +19,7 @@ const JOBS = {
   quickstart: (args) => script('scripts/quickstart.ts', args),
   strongroom: (args) => script('src/main.ts', args, { cwd: whereTyped(), nodeArgs: [SMALL_NURSERY] }),
   bench: (args) => script('scripts/bench.ts', args),
+  load: (args) => script('scripts/load.ts', args),
   fuzz: (args) => script('test/fuzz/run.ts', args),
   test: runTests,
   check: runChecks,

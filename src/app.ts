@@ -1,4 +1,6 @@
 /** The composition root: a config becomes clients, stores and keys. */
+import type { KMSClient } from '@aws-sdk/client-kms';
+import type { S3Client } from '@aws-sdk/client-s3';
 import {
   destinationLock,
   followOf,
@@ -8,7 +10,8 @@ import {
   readAuth,
   recipientPolicy,
 } from './app-secrets.ts';
-import { openKmsClient, openS3Client, s3StoreOptions } from './aws-clients.ts';
+import { s3StoreOptions } from './aws-clients.ts';
+import { AwsPool, type Lent } from './aws-pool.ts';
 import type { BackupDeps, Destination } from './backup/options.ts';
 import { Catalogue } from './catalogue/catalogue.ts';
 import { Records } from './catalogue/records.ts';
@@ -60,6 +63,8 @@ export type OpenOptions = {
   tracing?: Tracing;
   /** told how long each lease was waited for, in milliseconds */
   onLockWait?: (ms: number) => void;
+  /** AWS clients that outlive it; stays the caller's. Default: its own */
+  aws?: AwsPool;
 };
 
 /** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
@@ -70,6 +75,7 @@ export class App implements AsyncDisposable {
   readonly #door: string;
   readonly #onLockWait: (ms: number) => void;
   readonly #stack = new AsyncDisposableStack();
+  readonly #aws: AwsPool;
   readonly #stores = new Map<string, Store>();
   #tracing: Promise<Tracing> | undefined;
 
@@ -78,6 +84,7 @@ export class App implements AsyncDisposable {
     this.log = options.log ?? openLog(config.log);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    this.#aws = options.aws ?? this.#stack.use(new AwsPool());
     this.#onLockWait = options.onLockWait ?? (() => undefined);
     if (options.tracing !== undefined) this.#tracing = Promise.resolve(options.tracing);
   }
@@ -342,17 +349,15 @@ export class App implements AsyncDisposable {
   async #store(name: string, options: DestinationConfig, signal: AbortSignal): Promise<Store> {
     if (options.type === 'directory') return this.#stack.use(new FileStore({ name, directory: options.path }));
     const store = new S3Store({
-      ...s3StoreOptions(name, options, await this.#client(openS3Client(options, signal))),
+      ...s3StoreOptions(name, options, this.#borrow(await this.#aws.s3(options, signal))),
       onLeftover: (upload, e) =>
         this.log.warn({ store: name, key: upload.key, err: String(e) }, 'an unfinished upload could not be aborted'),
     });
     return this.#stack.use(store);
   }
 
-  async #client<T extends { destroy(): void }>(opening: Promise<T>): Promise<T> {
-    const client = await opening;
-    this.#stack.defer(() => client.destroy());
-    return client;
+  #borrow<T extends S3Client | KMSClient>(lent: Lent<T>): T {
+    return this.#stack.use(lent).client;
   }
 
   async #kmsKeys(keys: readonly KmsKeyConfig[], signal: AbortSignal): Promise<KmsKey[]> {
@@ -360,7 +365,7 @@ export class App implements AsyncDisposable {
   }
 
   async #kmsKey(key: KmsKeyConfig, signal: AbortSignal): Promise<KmsKey> {
-    return new KmsKey({ client: await this.#client(openKmsClient(key, signal)), keyId: key.keyId, region: key.region });
+    return new KmsKey({ client: this.#borrow(await this.#aws.kms(key, signal)), keyId: key.keyId, region: key.region });
   }
 
   /** What signs manifests; null when the config has nothing to sign with, as on a machine that only restores. */
@@ -369,7 +374,7 @@ export class App implements AsyncDisposable {
     if (key !== undefined) return localSigner(await key.resolve(signal));
     return kms === undefined
       ? null
-      : kmsSigner({ client: await this.#client(openKmsClient(kms, signal)), keyId: kms.keyId });
+      : kmsSigner({ client: this.#borrow(await this.#aws.kms(kms, signal)), keyId: kms.keyId });
   }
 
   async #catalogue(cluster: ClusterConfig, destinations: Destination[], signal: AbortSignal): Promise<Catalogue> {

@@ -4,7 +4,7 @@ import type { S3Client, StorageClass } from '@aws-sdk/client-s3';
 import { readCredentials } from './app-secrets.ts';
 import type { DestinationConfig, KmsKeyConfig } from './config/schema.ts';
 import { kmsClientOptions } from './crypt/kms-call.ts';
-import { type S3StoreOptions, s3ClientDefaults } from './store/s3-options.ts';
+import { MAX_SOCKETS, type S3StoreOptions, s3ClientDefaults } from './store/s3-options.ts';
 
 type S3DestinationConfig = Extract<DestinationConfig, { type: 's3' }>;
 
@@ -35,7 +35,9 @@ export async function openS3Client(options: S3DestinationConfig, signal: AbortSi
     forcePathStyle: options.forcePathStyle,
     ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
     ...(await readCredentials(options.credentials, signal)),
-    ...(ca === undefined ? {} : { requestHandler: { ...defaults.requestHandler, httpsAgent: { ca } } }),
+    ...(ca === undefined
+      ? {}
+      : { requestHandler: { ...defaults.requestHandler, httpsAgent: { maxSockets: MAX_SOCKETS, ca } } }),
   });
 }
 

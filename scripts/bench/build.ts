@@ -10,9 +10,9 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** A program, and the flags of Node that its first line asks for. */
 export type Program = { path: string; nodeArgs: readonly string[] };
 
-/** Compiles into `.cache/bench`. Throws when the compiler found an error. */
-export async function build(): Promise<Program> {
-  const directory = join(ROOT, '.cache', 'bench');
+/** Compiles into `.cache/<name>`. Throws when the compiler found an error. */
+export async function build(name = 'bench'): Promise<Program> {
+  const directory = join(ROOT, '.cache', name);
   const tsc = join(ROOT, 'node_modules', '.bin', 'tsc');
   const child = spawn(tsc, ['-p', 'tsconfig.build.json', '--outDir', directory], {
     cwd: ROOT,

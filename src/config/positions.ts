@@ -12,6 +12,9 @@ export type Source = {
   locate(path: Path, what?: 'key' | 'value'): Position;
 };
 
+/** Of one anchor, those within other aliases counted in: a thousand clusters may share each of their blocks, and a billion laughs may not. */
+const MAX_USES = 10_000;
+
 // The parser's own words for these repeat a piece of the text, and the text may hold a secret.
 const QUIET: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'an alias (*name) without its anchor (&name); put a value that begins with * into quotes',
@@ -34,7 +37,7 @@ export function parseSource(text: string): Source {
   let data: unknown = null;
   if (mistakes.length === 0) {
     try {
-      data = document.toJS();
+      data = document.toJS({ maxAliasCount: MAX_USES });
     } catch {
       const alias = unresolved(document, document.contents);
       mistakes.push(

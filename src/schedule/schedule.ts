@@ -19,31 +19,26 @@ export type Schedule = {
 
 /** The first due time behind `time`. An hour that the clocks skip is due when they have moved on; one that comes twice, once. */
 export function dueAfter(schedule: Schedule, time: Date): Date {
-  return iterate(schedule, time).next().toDate();
+  return new Date(spanAt(schedule, time).next);
 }
 
 /** The last due time at or before `time`. */
 export function dueAtOrBefore(schedule: Schedule, time: Date): Date {
-  const key = `${schedule.cron}\n${schedule.timeZone}`;
-  const spans = known.get(key) ?? [];
-  const at = time.getTime();
-  const found = spans.find(({ due, next }) => due <= at && at < next) ?? spanAt(schedule, time);
-  // The newest in front; a schedule is asked about now and a few times before.
-  const kept = [found, ...spans.filter((span) => span !== found)].slice(0, SPANS_KEPT);
-  if (known.size >= SCHEDULES_KEPT && !known.has(key)) known.clear();
-  known.set(key, kept);
-  return new Date(found.due);
+  return new Date(spanAt(schedule, time).due);
 }
 
-/** From one due time to the next, in milliseconds since 1970. */
-type Span = { due: number; next: number };
-
-// The parser takes milliseconds to look back, and a page of a thousand clusters asks six thousand times.
-const known = new Map<string, readonly Span[]>();
-const SPANS_KEPT = 12;
-const SCHEDULES_KEPT = 10_000;
-
 function spanAt(schedule: Schedule, time: Date): Span {
+  const known = spansOf(schedule);
+  const at = time.getTime();
+  const hit = known.find(({ due, next }) => due <= at && at < next);
+  if (hit !== undefined) return hit;
+  const span = findSpan(schedule, time);
+  known.unshift(span);
+  if (known.length > SPANS_KEPT) known.pop();
+  return span;
+}
+
+function findSpan(schedule: Schedule, time: Date): Span {
   // Backwards the parser sees other times than forwards where clocks change, so it only finds where to start.
   const back = iterate(schedule, time);
   back.prev();
@@ -53,6 +48,28 @@ function spanAt(schedule: Schedule, time: Date): Span {
   let next = times.next().toDate();
   for (; next <= time; next = times.next().toDate()) due = next;
   return { due: due.getTime(), next: next.getTime() };
+}
+
+/** A due time and the one after it, in milliseconds since 1970. */
+type Span = { due: number; next: number };
+
+/**
+ * The parser takes milliseconds to find one time, a yearly one tens of them, and a thousand clusters ask for the same few: at every
+ * look, and at every scrape of the metrics, which would stand still for seconds. A due time is a pure function of these two words.
+ */
+const spans = new Map<string, Span[]>();
+/** now, one grace ago, and the one before that */
+const SPANS_KEPT = 4;
+const CRONS_KEPT = 1_000;
+
+function spansOf({ cron, timeZone }: Schedule): Span[] {
+  const key = `${timeZone} ${cron}`;
+  const known = spans.get(key);
+  if (known !== undefined) return known;
+  if (spans.size >= CRONS_KEPT) spans.clear();
+  const fresh: Span[] = [];
+  spans.set(key, fresh);
+  return fresh;
 }
 
 /** When the run for `due` starts: always the same for one schedule and one due time, and not the same for two clusters. */

@@ -49,6 +49,9 @@ export type S3StoreOptions = {
   onLeftover?: ((upload: UnfinishedUpload, e: unknown) => void) | undefined;
 };
 
+/** A worker's runs share one client: 64 of them with three parts in flight each must not wait for one another. */
+export const MAX_SOCKETS = 256;
+
 // The SDK warns on the console when a streamed request fails, although that part is sent again by us.
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -65,7 +68,12 @@ export function s3ClientDefaults(): S3ClientConfig {
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     disableClockSkewCorrection: true,
-    requestHandler: { connectionTimeout: 5_000, socketTimeout: 60_000 },
+    requestHandler: {
+      connectionTimeout: 5_000,
+      socketTimeout: 60_000,
+      httpAgent: { maxSockets: MAX_SOCKETS },
+      httpsAgent: { maxSockets: MAX_SOCKETS },
+    },
     logger: silent,
   };
 }

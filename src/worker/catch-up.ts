@@ -6,22 +6,15 @@ import { lastExpected } from '../schedule/schedule.ts';
 /** So long a run may take from its start until something of it is seen, in milliseconds; then it counts as missed. */
 const GRACE_MS = 5 * 60_000;
 
-export type Missed = { job: ScheduledJob; due: Date };
+/** The due time of `schedule` whose run should be seen by `now`. Only the last one counts: nobody needs yesterday's hourly backups made up for today. */
+export function dueByNow({ schedule }: ScheduledJob, now: Date): Date {
+  return lastExpected(schedule, now, GRACE_MS);
+}
 
 /**
- * The due time of `job` that was missed; null = the last one that was due was done, or was tried and failed, which is no
- * secret and no miss. Only the last one counts: nobody needs yesterday's hourly backups made up for today. `isSettled`
- * says what is known already, so that nothing has to be read for it. Rejects when no destination answers.
+ * Was the run of `job` for `due` missed? One that was done, or was tried and failed, was not: a failure is no secret. What was not
+ * missed never will be. Rejects when no destination answers.
  */
-export async function missedRun(
-  sources: () => Promise<Sources>,
-  job: ScheduledJob,
-  now: Date,
-  isSettled: (due: Date) => boolean,
-  signal: AbortSignal,
-): Promise<Missed | null> {
-  const due = lastExpected(job.schedule, now, GRACE_MS);
-  if (isSettled(due)) return null;
-  const attempt = await attemptSince(await sources(), job.job, due, signal);
-  return attempt === null ? { job, due } : null;
+export async function wasMissed(sources: Sources, job: ScheduledJob, due: Date, signal: AbortSignal): Promise<boolean> {
+  return (await attemptSince(sources, job.job, due, signal)) === null;
 }

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { App } from '../app.ts';
 import type { RunRecord } from '../catalogue/record-types.ts';
+import { AwsPool } from '../aws-pool.ts';
 import type { Config } from '../config/load.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { parseClusterName } from '../core/ids.ts';
@@ -16,7 +17,7 @@ import { badRunsBefore, isLastWord, lastRun } from '../run/history.ts';
 import type { Job } from '../run/job.ts';
 import { type Ran, runJob } from '../run/run-job.ts';
 import type { Tracing } from '../trace/tracing.ts';
-import { missedRun } from './catch-up.ts';
+import { dueByNow, wasMissed } from './catch-up.ts';
 
 export type FleetOptions = {
   config: Config;
@@ -54,8 +55,8 @@ const BEFORE_MS = 15_000;
 /** Clusters that are looked at at the same time: a thousand of them must not open ten thousand connections. */
 const LOOKS_AT_ONCE = 8;
 
-/** Opens an app for each run, on the config of that moment, and closes it behind it: it holds nothing that must be closed. */
-export class Fleet {
+/** Opens an app for each run, on the config of that moment, and closes it behind it. Whoever made it disposes it, after the last run. */
+export class Fleet implements Disposable {
   readonly #options: FleetOptions;
   #config: Config;
   #scheduled: readonly ScheduledJob[];
@@ -63,6 +64,7 @@ export class Fleet {
   readonly #settled = new Map<string, number>();
   /** the last due time that was told of as missed, by schedule */
   readonly #missed = new Map<string, number>();
+  readonly #aws = new AwsPool();
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -78,6 +80,11 @@ export class Fleet {
   reconfigure(config: Config): void {
     this.#config = config;
     this.#scheduled = this.#plan(config);
+    this.#aws.retire();
+  }
+
+  [Symbol.dispose](): void {
+    this.#aws[Symbol.dispose]();
   }
 
   /**
@@ -190,21 +197,20 @@ export class Fleet {
   }
 
   async #lookAt(job: ScheduledJob, queue: QueueWorker, signal: AbortSignal): Promise<void> {
-    const now = this.#options.clock.now();
+    const { notices, clock } = this.#options;
+    const now = clock.now();
     try {
+      const due = dueByNow(job, now);
+      const isSettled = (this.#settled.get(job.id) ?? 0) >= due.getTime();
+      if (isSettled && !notices.isOpen(job)) return;
       await using app = this.#open();
-      const { notices } = this.#options;
-      let hasAnswered = false;
-      const sources = async (): Promise<Sources> => {
-        const found = await this.#sources(app, job.cluster, signal);
-        hasAnswered = true;
-        return found;
-      };
-      const isSettled = (due: Date): boolean => (this.#settled.get(job.id) ?? 0) >= due.getTime();
-      const missed = await missedRun(sources, job, now, isSettled, signal);
-      const last = notices.isOpen(job) ? await lastRun((await sources()).records, job.job, now, signal) : null;
-      if (hasAnswered) notices.seen(job, last);
-      if (missed !== null) await this.#makeUp(job, missed.due, queue);
+      const sources = await this.#sources(app, job.cluster, signal);
+      const isMissed = !isSettled && (await wasMissed(sources, job, due, signal));
+      const last = notices.isOpen(job) ? await lastRun(sources.records, job.job, now, signal) : null;
+      notices.seen(job, last);
+      if (isMissed) await this.#makeUp(job, due, queue);
+      // Most runs are made by other workers: each is read of once, and not again at every look.
+      else this.#settle(job.id, due);
     } catch (e) {
       if (signal.aborted) return;
       const error = isError(e) ? e : new StrongroomError('E_BUG', `a look at ${job.id} failed`, { cause: e });
@@ -239,7 +245,8 @@ export class Fleet {
 
   #open(onProgress: OnProgress = unwatched, onLockWait: (ms: number) => void = () => undefined): App {
     const { log, tracing } = this.#options;
-    return new App(this.#config, { log, tracing, door: 'strongroom worker', onProgress, onLockWait });
+    const door = 'strongroom worker';
+    return new App(this.#config, { log, tracing, door, onProgress, onLockWait, aws: this.#aws });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -17,6 +17,7 @@ import { openTracing } from '../trace/tracing.ts';
 import { serve } from '../watch/serve.ts';
 import { watchConfig } from './config-watch.ts';
 import { Fleet } from './fleet.ts';
+import { judgeRedis } from './redis-trust.ts';
 import { WorkerNotices } from './worker-notices.ts';
 
 export type RunWorkerOptions = {
@@ -54,13 +55,14 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   for (const connection of [producer, waiting]) {
     if (!(await isReady(connection, log, signal))) return;
   }
+  if (!(await isJudged(waiting, log, signal))) return;
 
   const metrics = new WorkerMetrics({
     depth: () => queue.depth(),
     scheduled: () => fleet.scheduled,
     queues: QUEUES,
   });
-  const fleet: Fleet = new Fleet({
+  using fleet: Fleet = new Fleet({
     config,
     jobs: options.jobs,
     clock: systemClock,
@@ -151,6 +153,20 @@ async function isReady(connection: RedisConnection, log: Log, signal: AbortSigna
       if (signal.aborted) return false;
       if (!isError(e, 'E_QUEUE_UNREACHABLE')) throw e;
       log.error({ err: e.toJSON() }, 'Redis is away; the worker waits for it');
+    }
+  }
+}
+
+/** As {@link isReady}: a Redis that goes away meanwhile is waited for. */
+async function isJudged(connection: RedisConnection, log: Log, signal: AbortSignal): Promise<boolean> {
+  for (;;) {
+    try {
+      await judgeRedis(connection, log, signal);
+      return true;
+    } catch (e) {
+      if (signal.aborted) return false;
+      if (!isError(e, 'E_QUEUE_UNREACHABLE')) throw e;
+      if (!(await isReady(connection, log, signal))) return false;
     }
   }
 }

@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http';
 import { BAO_HEALTH, BAO_SEAL_STATUS, LEADER, VAULT_HEALTH, VAULT_SEAL_STATUS } from '../unit/vault/answers.ts';
 import { type ReplayAnswer, startReplay } from './replay-server.ts';
 
-const SNAPSHOT = '/v1/sys/storage/raft/snapshot';
+export const SNAPSHOT = '/v1/sys/storage/raft/snapshot';
 const SERVERS = [{ node_id: 'n1', address: '127.0.0.1:8201', leader: true, protocol_version: '3', voter: true }];
 const TOKEN = { accessor: 'a', policies: ['strongroom'], ttl: 0, renewable: false, num_uses: 0, type: 'service' };
 
@@ -28,16 +28,8 @@ export async function startReplayedNode(
   product: keyof typeof ANSWERS,
   change: { archive?: Uint8Array; seal?: object; health?: object } = {},
 ): Promise<ReplayedNode> {
-  const { health, sealStatus, backend } = ANSWERS[product];
   const node = { archive: change.archive ?? new Uint8Array() };
-  const fixed: Record<string, ReplayAnswer> = {
-    '/v1/sys/health': { status: 200, body: { ...health, ...now(), ...change.health } },
-    '/v1/sys/seal-status': { status: 200, body: { ...sealStatus, ...change.seal } },
-    '/v1/sys/leader': { status: 200, body: LEADER },
-    '/v1/sys/storage/raft/configuration': { status: 200, body: { data: { config: { index: 0, servers: SERVERS } } } },
-    '/v1/auth/token/lookup-self': { status: 200, body: { data: TOKEN } },
-    '/v1/sys/seal-backend-status': { status: backend, body: backend === 200 ? { healthy: true } : { errors: [] } },
-  };
+  const fixed = answersOf(product, change);
   const server = await startReplay(({ method, path }, response) => {
     if (method === 'GET' && path === SNAPSHOT) return give(response, node.archive);
     return fixed[path] ?? { status: 404, body: { errors: [] } };
@@ -48,6 +40,22 @@ export async function startReplayedNode(
       server.seen.filter((r) => r.method !== 'GET' && r.path.startsWith(SNAPSHOT)).map((r) => `${r.method} ${r.path}`),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   });
+}
+
+/** What an active, unsealed node answers at this moment, by path. */
+export function answersOf(
+  product: keyof typeof ANSWERS,
+  change: { seal?: object; health?: object } = {},
+): Record<string, ReplayAnswer> {
+  const { health, sealStatus, backend } = ANSWERS[product];
+  return {
+    '/v1/sys/health': { status: 200, body: { ...health, ...now(), ...change.health } },
+    '/v1/sys/seal-status': { status: 200, body: { ...sealStatus, ...change.seal } },
+    '/v1/sys/leader': { status: 200, body: LEADER },
+    '/v1/sys/storage/raft/configuration': { status: 200, body: { data: { config: { index: 0, servers: SERVERS } } } },
+    '/v1/auth/token/lookup-self': { status: 200, body: { data: TOKEN } },
+    '/v1/sys/seal-backend-status': { status: backend, body: backend === 200 ? { healthy: true } : { errors: [] } },
+  };
 }
 
 function now(): { server_time_utc: number } {

@@ -15,6 +15,8 @@ export type CliOptions = {
   via?: readonly string[];
   /** options of Node itself, before the program */
   nodeArgs?: readonly string[];
+  /** another build of the program than the sources */
+  main?: string;
   /** told each chunk of standard error as it comes */
   onStderr?: (text: string) => void;
 };
@@ -25,7 +27,13 @@ export type RunningCli = { child: ChildProcess; pid: number; finished: Promise<C
 
 /** Starts it and does not wait. Whoever starts it awaits `finished`. */
 export function startCli(args: readonly string[], options: CliOptions = {}): RunningCli {
-  const node = [process.execPath, '--max-semi-space-size=1', ...(options.nodeArgs ?? []), MAIN, ...args];
+  const node = [
+    process.execPath,
+    '--max-semi-space-size=1',
+    ...(options.nodeArgs ?? []),
+    options.main ?? MAIN,
+    ...args,
+  ];
   const [command = '', ...rest] = [...(options.via ?? []), ...node];
   const child = spawn(command, rest, {
     env: { ...baseEnv(), ...options.env },

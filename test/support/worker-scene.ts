@@ -5,7 +5,7 @@ import { parse, stringify } from 'yaml';
 import { type BaoCluster, startCluster } from './bao-cluster.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
 import { type RedisServer, startRedis } from './redis-server.ts';
-import { type CliResult, type RunningCli, runCli, runJson, startCli } from './strongroom-cli.ts';
+import { type CliOptions, type CliResult, type RunningCli, runCli, runJson, startCli } from './strongroom-cli.ts';
 import { until } from './until.ts';
 import { World } from './world.ts';
 
@@ -18,8 +18,8 @@ export class RunningWorker {
   stderr = '';
   #rest = '';
 
-  constructor(config: string, env: Record<string, string>) {
-    this.#running = startCli(['worker', '--config', config], { env, onStderr: (text) => this.#take(text) });
+  constructor(config: string, env: Record<string, string>, how: Pick<CliOptions, 'main' | 'nodeArgs'> = {}) {
+    this.#running = startCli(['worker', '--config', config], { ...how, env, onStderr: (text) => this.#take(text) });
   }
 
   get pid(): number {

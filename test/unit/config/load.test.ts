@@ -184,6 +184,11 @@ describe('YAML that is none', () => {
     expect(complaints('')).toEqual(['1:1: is empty; fill it or delete the line']);
   });
 
+  it('lets a thousand clusters share a block by its anchor', () => {
+    const lines = ['a: &a { x: 1 }', ...Array.from({ length: 1_000 }, (_, i) => `b${i}: *a`)];
+    expect(complaints(lines.join('\n')).filter((line) => line.includes('aliases'))).toEqual([]);
+  });
+
   it('does not blow up', () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
     const lines = names.map(

@@ -12,7 +12,8 @@ type State = 'red' | 'old' | 'amber' | 'green';
 
 function watched(cluster: string, state: State): WatchedStatus {
   const at = new Date(NOW.getTime() - (state === 'old' ? 50 : 2) * HOUR);
-  const newest = state === 'red' ? null : { snapshot: newSnapshotId(at), at, finishedAt: at, bytes: 1, records: 1 };
+  const facts = { bytes: 1, storedBytes: 1, records: 1, members: [], previous: null };
+  const newest = state === 'red' ? null : { snapshot: newSnapshotId(at), at, finishedAt: at, ...facts };
   const proof = new Date(NOW.getTime() - (state === 'amber' ? 40 * 24 : 1) * HOUR);
   const status: WatchedStatus['status'] = {
     cluster,

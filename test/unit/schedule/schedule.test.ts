@@ -101,3 +101,48 @@ describe('lastExpected', () => {
     expect(lastExpected(hourly, new Date(start + grace - 1), grace)).toEqual(at('2026-11-22T05:00:00Z'));
   });
 });
+
+describe('due times that are known already', () => {
+  it('are those that the parser finds anew, in any order and where clocks change', () => {
+    const from = at('2027-03-25T00:00:00Z').getTime();
+    const minute = fc.integer({ min: 0, max: 9 * 24 * 60 });
+    let times = 0;
+    fc.assert(
+      fc.property(
+        fc.array(minute, { minLength: 2, maxLength: 8 }),
+        fc.constantFrom('0 * * * *', '30 2 * * *'),
+        (minutes, cron) => {
+          for (const each of minutes) {
+            const time = new Date(from + each * 60_000);
+            // With another blank: nothing is known of a schedule that was never asked for.
+            times += 1;
+            const anew: Schedule = { ...berlin(cron.replace(' ', ' '.repeat(1 + times))) };
+            expect(dueAtOrBefore(berlin(cron), time)).toEqual(dueAtOrBefore(anew, time));
+            expect(dueAfter(berlin(cron), time)).toEqual(dueAfter({ ...anew, cron: `${anew.cron} ` }, time));
+            expect(dueAtOrBefore(berlin(cron), new Date(dueAfter(anew, time).getTime() - 1))).toEqual(
+              dueAtOrBefore(anew, time),
+            );
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it('follow one another without a gap, also in the hour that the clocks skip', () => {
+    const daily = berlin('30 2 * * *');
+    // 02:30 does not exist on the 28th; it is due at 03:30, which is 01:30 UTC.
+    for (const time of ['2027-03-28T00:59:59Z', '2027-03-28T01:00:00Z', '2027-03-28T01:29:59Z']) {
+      expect(dueAfter(daily, at(time))).toEqual(at('2027-03-28T01:30:00Z'));
+    }
+  });
+
+  it('cost next to nothing: a thousand clusters ask at each scrape', () => {
+    const yearly = berlin('0 3 1 1 *');
+    nextStart(yearly, at('2027-06-01T00:00:00Z'));
+    const start = performance.now();
+    for (let i = 0; i < 1_000; i += 1) nextStart({ ...yearly, key: `c${i} backup` }, at('2027-06-01T00:00:00Z'));
+    // Without: half a minute.
+    expect(performance.now() - start).toBeLessThan(1_000);
+  });
+});

@@ -44,6 +44,8 @@ export type OpenOptions = {
   onProgress?: OnProgress;
   /** the command that it is opened for, as whoever finds a cluster locked by it shall read it */
   door?: string;
+  /** a backup that others began since then will do as well; default: none will */
+  askedAt?: Date | null;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
 };
@@ -54,6 +56,7 @@ export class App implements AsyncDisposable {
   readonly log: Log;
   readonly #onProgress: OnProgress;
   readonly #door: string;
+  readonly #askedAt: Date | null;
   readonly #stack = new AsyncDisposableStack();
   readonly #stores = new Map<string, Store>();
 
@@ -62,6 +65,7 @@ export class App implements AsyncDisposable {
     this.log = options.log ?? createLog(config.log.level);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    this.#askedAt = options.askedAt ?? null;
   }
 
   /** Everything a backup of `name` needs. Reads secrets and opens no connection yet. */
@@ -87,6 +91,7 @@ export class App implements AsyncDisposable {
       members: cluster.members,
       spool: this.spool,
       lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door },
+      unlessSince: this.#askedAt,
       limits: {
         ...cluster.backup,
         snapshotTimeoutMs: cluster.backup.snapshotTimeout,

@@ -2,13 +2,15 @@
  * Takes jobs from the queues and runs them; keeps the queues' schedules as the config says. Redis may lose everything at
  * any time: what should run is in the config, what was done is in the destinations, and both are looked at again and again.
  */
-import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError, Worker } from 'bullmq';
+import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError } from 'bullmq';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
 import type { Clock } from '../core/units.ts';
 import type { JobName } from '../run/job.ts';
 import { dueAtOrBefore, nextStart } from '../schedule/schedule.ts';
+import { ClosableWorker, within } from './closing.ts';
+import { askOnce } from './make-up.ts';
 import { changesTo, type ScheduledJob } from './plan.ts';
 import { backoffMs, JOB_OPTIONS, type JobData, type JobReturn, QUEUES, type QueueName } from './queues.ts';
 
@@ -47,12 +49,15 @@ const LOCK_MS = 30_000;
 const LOOK_FOR_STALLED_MS = 10_000;
 /** Between two reports of one stage, in milliseconds: an upload reports each part. */
 const REPORT_MS = 1_000;
+/** For telling Redis how the last jobs ended, in milliseconds. */
+const CLOSE_MS = 5_000;
 
 /** The owner closes it by {@link stop}. Nothing runs before {@link setSchedules} and {@link start}. */
 export class QueueWorker {
   readonly #deps: WorkerDeps;
   readonly #queues: Readonly<Record<QueueName, Queue<JobData, JobReturn>>>;
-  readonly #workers: readonly Worker<JobData, JobReturn>[];
+  readonly #workers: readonly ClosableWorker[];
+  readonly #atWork = new Set<Promise<JobReturn>>();
   #wanted: ReadonlyMap<string, ScheduledJob> = new Map();
 
   constructor(deps: WorkerDeps) {
@@ -71,8 +76,8 @@ export class QueueWorker {
         job: QueuedJob<JobData, JobReturn>,
         _token?: string,
         signal?: AbortSignal,
-      ): Promise<JobReturn> => this.#process(job, signal ?? AbortSignal.abort());
-      const worker = new Worker<JobData, JobReturn>(name, processor, {
+      ): Promise<JobReturn> => this.#watchedWork(this.#process(job, signal ?? AbortSignal.abort()));
+      const worker = new ClosableWorker(name, processor, {
         ...deps.redis.worker,
         settings,
         concurrency: deps.concurrency[name],
@@ -122,21 +127,22 @@ export class QueueWorker {
     if (set.length + removed.length > 0) this.#deps.onEvent({ kind: 'scheduled', set, removed });
   }
 
-  /** Asks for a run now. One that was missed is made up for once, however many workers notice it. Rejects without Redis. */
+  /** Asks for a run now, whatever else is under way. Rejects without Redis. */
   async ask(
     scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>,
-    why: { missed: Date } | { askedBy: string },
+    { askedBy }: { askedBy: string },
   ): Promise<string> {
-    const missed = 'missed' in why ? why.missed : null;
-    const data: JobData = { cluster: scheduled.cluster };
-    if ('missed' in why) data.missedAt = why.missed.toISOString();
-    else data.askedBy = why.askedBy;
-    const jobId = missed === null ? undefined : `missed-${scheduled.id}-${missed.getTime()}`;
-    const job = await this.#queues[scheduled.queue].add(scheduled.id, data, {
-      ...JOB_OPTIONS,
-      ...(jobId === undefined ? {} : { jobId }),
-    });
+    const data: JobData = { cluster: scheduled.cluster, askedBy };
+    const job = await this.#queues[scheduled.queue].add(scheduled.id, data, JOB_OPTIONS);
     return job.id ?? '';
+  }
+
+  /**
+   * Asks for the run that was missed at `due`, once, however many workers notice it: true for the one whose asking counts.
+   * One that was asked for before and failed without a trace in the destinations is tried again. Rejects without Redis.
+   */
+  async makeUp(scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>, due: Date): Promise<boolean> {
+    return await askOnce(this.#queues[scheduled.queue], scheduled, due);
   }
 
   /** Ids of the schedules whose run waits, is at work, or will be tried again; null = Redis does not answer. */
@@ -161,18 +167,28 @@ export class QueueWorker {
 
   /**
    * Takes no more jobs, and waits `graceMs` for those at work; then they are aborted, which leaves nothing half-published,
-   * and their end is waited for. An aborted job is tried again by the next worker.
+   * and their end is waited for. An aborted job is tried again by the next worker. A Redis that is away is not waited for.
    */
   async stop(graceMs: number): Promise<void> {
     const timer = setTimeout(() => {
       for (const worker of this.#workers) worker.cancelAllJobs('the worker is being stopped');
     }, graceMs);
     try {
-      await Promise.allSettled(this.#workers.map((worker) => worker.close()));
+      const closed = Promise.allSettled(this.#workers.map((worker) => worker.close()));
+      await Promise.race([closed, this.#idle()]);
+      // BullMQ tells Redis how each job ended, and with Redis away it would do so for ever: the destinations know it.
+      await within(CLOSE_MS, closed);
+      await this.#idle();
+      await Promise.all(this.#workers.map((worker) => worker.letGo()));
     } finally {
       clearTimeout(timer);
-      await Promise.allSettled(QUEUES.map((name) => this.#queues[name].close()));
+      await within(CLOSE_MS, Promise.allSettled(QUEUES.map((name) => this.#queues[name].close())));
     }
+  }
+
+  /** Nothing is at work any more. */
+  async #idle(): Promise<void> {
+    while (this.#atWork.size > 0) await Promise.allSettled(this.#atWork);
   }
 
   async #schedule(queue: Queue<JobData, JobReturn>, { id, cluster, schedule }: ScheduledJob): Promise<void> {
@@ -209,6 +225,15 @@ export class QueueWorker {
     }
   }
 
+  async #watchedWork(work: Promise<JobReturn>): Promise<JobReturn> {
+    this.#atWork.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#atWork.delete(work);
+    }
+  }
+
   /** Tells Redis how far a run is, for whoever watches; a report that is lost is no reason to stop. */
   #reporter(queued: QueuedJob<JobData, JobReturn>): OnProgress {
     let last = { stage: '', at: 0 };
@@ -223,6 +248,7 @@ export class QueueWorker {
   #workOf({ name, data, opts }: QueuedJob<JobData, JobReturn>): Work {
     const job = this.#wanted.get(name);
     if (job === undefined) {
+      this.#deps.log.warn({ name }, 'a job that the config of this worker does not schedule is refused');
       throw new UnrecoverableError(`E_CONFIG_INVALID: ${name} is not scheduled by the config of this worker`);
     }
     const isCatchUp = data.missedAt !== undefined;

@@ -12,7 +12,7 @@ import type { JobReturn } from '../queue/queues.ts';
 import type { QueueWorker, Work } from '../queue/worker.ts';
 import { attemptSince, type Sources } from '../run/done-since.ts';
 import type { Job } from '../run/job.ts';
-import { runJob } from '../run/run-job.ts';
+import { type Ran, runJob } from '../run/run-job.ts';
 import { missedRun } from './catch-up.ts';
 
 export type FleetOptions = {
@@ -65,7 +65,7 @@ export class Fleet {
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
-      await using app = this.#open(onProgress);
+      await using app = this.#open(onProgress, work.dueAt);
       return await this.#run(app, job, work, stop.signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -111,15 +111,25 @@ export class Fleet {
   async #run(app: App, job: Job, { cluster: name, dueAt, isCatchUp }: Work, signal: AbortSignal): Promise<JobReturn> {
     const cluster = parseClusterName(name);
     const id = `${name}.${job.name}`;
-    if (dueAt !== null) {
+    const doneBy = async (): Promise<string | null> => {
+      if (dueAt === null) return null;
       const attempt = await attemptSince(await this.#sources(app, name, signal), job.name, dueAt, signal);
-      if (attempt !== null && attempt.outcome !== 'failed') {
-        this.#settle(id, dueAt);
-        return { doneBy: attempt.run };
-      }
-    }
+      if (attempt === null || attempt.outcome === 'failed') return null;
+      this.#settle(id, dueAt);
+      return attempt.run;
+    };
+    const before = await doneBy();
+    if (before !== null) return { doneBy: before };
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
-    const ran = await runJob(job, app, cluster, { door, dueAt }, signal);
+    let ran: Ran;
+    try {
+      ran = await runJob(job, app, cluster, { door, dueAt }, signal);
+    } catch (e) {
+      // Locked out by one that has done it meanwhile.
+      const by = isError(e, 'E_LOCKED') && !signal.aborted ? await doneBy() : null;
+      if (by === null) throw e;
+      return { doneBy: by };
+    }
     if (dueAt !== null) this.#settle(id, dueAt);
     const outcome = ran.missing.length === 0 ? 'done' : 'partly';
     return { run: ran.run, outcome, ...(ran.snapshot === undefined ? {} : { snapshot: ran.snapshot }) };
@@ -132,8 +142,8 @@ export class Fleet {
       const isSettled = (due: Date): boolean => (this.#settled.get(job.id) ?? 0) >= due.getTime();
       const missed = await missedRun(() => this.#sources(app, job.cluster, signal), job, now, isSettled, signal);
       if (missed === null) return;
-      this.#options.onMissed(job, missed.due);
-      await queue.ask(job, { missed: missed.due });
+      // Every worker notices it, and it is one miss: whose asking counts tells of it.
+      if (await queue.makeUp(job, missed.due)) this.#options.onMissed(job, missed.due);
     } catch (e) {
       if (signal.aborted) return;
       const error = isError(e) ? e : new StrongroomError('E_BUG', `a look at ${job.id} failed`, { cause: e });
@@ -153,8 +163,8 @@ export class Fleet {
     this.#settled.set(id, Math.max(this.#settled.get(id) ?? 0, due.getTime()));
   }
 
-  #open(onProgress: OnProgress = unwatched): App {
-    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress });
+  #open(onProgress: OnProgress = unwatched, askedAt: Date | null = null): App {
+    return new App(this.#config, { log: this.#options.log, door: 'strongroom worker', onProgress, askedAt });
   }
 
   #plan(config: Config): ScheduledJob[] {

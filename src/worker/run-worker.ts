@@ -8,6 +8,7 @@ import type { MetricSource } from '../observe/exposition.ts';
 import { WorkerMetrics } from '../observe/worker-metrics.ts';
 import { QUEUES } from '../queue/queues.ts';
 import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
+import { silent } from '../queue/redis-errors.ts';
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
 import { queueOptions } from '../queue-options.ts';
 import type { Job } from '../run/job.ts';
@@ -44,12 +45,14 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   };
   await using producer = openRedis(redis, { role: 'producer', onState });
   await using waiting = openRedis(redis, { role: 'worker' });
-  for (const connection of [producer, waiting]) {
-    if (!(await isReady(connection, log, signal))) return;
-  }
 
+  let queue: QueueWorker | null = null;
   const metrics = new WorkerMetrics({
-    depth: () => queue.depth(),
+    depth: async () => {
+      // A replica and a full Redis answer every question, and take no job.
+      if (queue === null || producer.state.state !== 'ready') throw producer.state.why ?? silent(producer.name);
+      return await queue.depth();
+    },
     scheduled: () => fleet.scheduled,
     queues: QUEUES,
   });
@@ -67,20 +70,31 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
       log.error({ job: job.id, err: error.toJSON() }, 'it is not known whether a run was missed');
     },
   });
-  const queue: QueueWorker = new QueueWorker({
-    redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
-    concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
-    perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
-    onEvent: (event) => {
-      metrics.onEvent(event);
-      tellEvent(log, event);
-    },
-    clock: systemClock,
-    log,
-  });
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
-  onBack = () => void fleet.look(queue, until);
+  const look = (): void => {
+    if (queue !== null) void fleet.look(queue, until);
+  };
+  onBack = look;
+  const working = async (): Promise<void> => {
+    for (const connection of [producer, waiting]) {
+      if (!(await isReady(connection, log, until))) return;
+    }
+    queue = new QueueWorker({
+      redis: { producer: producer.bullmq(), worker: waiting.bullmq() },
+      concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
+      perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
+      onEvent: (event) => {
+        metrics.onEvent(event);
+        tellEvent(log, event);
+      },
+      clock: systemClock,
+      log,
+    });
+    queue.start();
+    log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
+    await fleet.keepWatch(queue, until);
+  };
   try {
     const watching = watchConfig(
       config,
@@ -89,21 +103,24 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
         onChange: (next) => {
           fleet.reconfigure(next);
           log.info({ clusters: Object.keys(next.clusters).length }, 'the config changed and is in force');
-          void fleet.look(queue, until);
+          look();
         },
         onRefusal: (error) => tellRefusal(log, error),
       },
       until,
     );
-    queue.start();
-    log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
     const sources = [(now: Date) => metrics.samples(now)];
-    await Promise.all([watching, fleet.keepWatch(queue, until), showing(options, sources, until)]);
+    // Also while Redis is waited for: who asks is told so, and a change of the config is not missed.
+    await Promise.all([watching, working(), showing(options, sources, until)]);
   } finally {
     over.abort();
-    await queue.stop(config.worker.grace);
+    await stop(queue, config.worker.grace);
     log.info('the worker has stopped');
   }
+}
+
+async function stop(queue: QueueWorker | null, graceMs: number): Promise<void> {
+  await queue?.stop(graceMs);
 }
 
 async function showing(

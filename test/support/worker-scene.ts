@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { type BaoCluster, startCluster } from './bao-cluster.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
-import { OWN_MACHINE } from './machine.ts';
 import { type RedisServer, startRedis } from './redis-server.ts';
 import { type CliResult, type RunningCli, runCli, runJson, startCli } from './strongroom-cli.ts';
 import { until } from './until.ts';
@@ -22,8 +21,8 @@ export class RunningWorker {
   stderr = '';
   #rest = '';
 
-  constructor(config: string, env: Record<string, string>, via: readonly string[] = []) {
-    this.#running = startCli(['worker', '--config', config], { env, via, onStderr: (text) => this.#take(text) });
+  constructor(config: string, env: Record<string, string>) {
+    this.#running = startCli(['worker', '--config', config], { env, onStderr: (text) => this.#take(text) });
   }
 
   get pid(): number {
@@ -138,11 +137,6 @@ export class WorkerScene implements AsyncDisposable {
 
   worker(env: Record<string, string> = {}): RunningWorker {
     return this.#kept(new RunningWorker(this.config, env));
-  }
-
-  /** A worker with a config of its own, {@link configOn} such a machine. */
-  workerOn(config: string): RunningWorker {
-    return this.#kept(new RunningWorker(config, {}, OWN_MACHINE));
   }
 
   /** The config as a machine named `name` has it: with a spool of its own. Later changes of the first do not reach it. */

@@ -57,6 +57,8 @@ export type OpenOptions = {
   onProgress?: OnProgress;
   /** the command that it is opened for, as whoever finds a cluster locked by it shall read it */
   door?: string;
+  /** a backup that others began since then will do as well; default: none will */
+  askedAt?: Date | null;
   /** for the log lines; default: as the config says, to standard error */
   log?: Log;
   /** stays the caller's; default: opened for the first run, as the config and the environment say */
@@ -74,6 +76,7 @@ export class App implements AsyncDisposable {
   readonly #onProgress: OnProgress;
   readonly #door: string;
   readonly #onLockWait: (ms: number) => void;
+  readonly #askedAt: Date | null;
   readonly #stack = new AsyncDisposableStack();
   readonly #aws: AwsPool;
   readonly #stores = new Map<string, Store>();
@@ -84,6 +87,7 @@ export class App implements AsyncDisposable {
     this.log = options.log ?? openLog(config.log);
     this.#onProgress = options.onProgress ?? unwatched;
     this.#door = options.door ?? 'strongroom';
+    this.#askedAt = options.askedAt ?? null;
     this.#aws = options.aws ?? this.#stack.use(new AwsPool());
     this.#onLockWait = options.onLockWait ?? (() => undefined);
     if (options.tracing !== undefined) this.#tracing = Promise.resolve(options.tracing);
@@ -120,6 +124,7 @@ export class App implements AsyncDisposable {
       members: cluster.members,
       spool: this.spool,
       lease: { ttlMs: LEASE_TTL_MS, waitMs: 0, door: this.#door, onWaited: this.#onLockWait },
+      unlessSince: this.#askedAt,
       limits: {
         ...cluster.backup,
         snapshotTimeoutMs: cluster.backup.snapshotTimeout,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { CopyRecord, Manifest } from '../catalogue/manifest.ts';
 import { compareMembers } from '../catalogue/members.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
-import { newRunId, newSnapshotId, type RunId, type SnapshotId } from '../core/ids.ts';
+import { newRunId, newSnapshotId, type RunId, type SnapshotId, snapshotTime } from '../core/ids.ts';
 import { inStage } from '../core/scope.ts';
 import { completeWraps } from '../crypt/complete.ts';
 import { checkRecipients } from '../crypt/policy.ts';
@@ -97,6 +97,9 @@ export async function backupLocked(
     if (refusal !== null) throw refusal;
     return found;
   });
+  // Asked under the lease: whoever had it before has published by now.
+  const doneBy = madeSince(deps, before, options);
+  if (doneBy !== null) throw doneBy;
   const preflightMs = performance.now() - start;
 
   await note(folder, run, snapshot);
@@ -124,6 +127,21 @@ export async function backupLocked(
   if (made.isEverywhere && isClear) await forget(folder, snapshot);
   const { result } = made;
   return { ...result, timings: { ...result.timings, preflight: preflightMs, total: performance.now() - start } };
+}
+
+/** E_LOCKED: somebody else was asked the same, and was quicker. */
+function madeSince(
+  { cluster, unlessSince }: BackupDeps,
+  { previous }: Preflight,
+  { newLineage }: BackupOptions,
+): StrongroomError | null {
+  if (unlessSince === null || previous === null || newLineage) return null;
+  const { snapshot, run } = previous.manifest;
+  if (snapshotTime(snapshot as SnapshotId) < unlessSince) return null;
+  return new StrongroomError('E_LOCKED', `run ${run} made the backup ${snapshot} of ${cluster} meanwhile`, {
+    hint: 'nothing is to be done: it began after this run was asked for',
+    details: { cluster, snapshot, run },
+  });
 }
 
 type Made = {

@@ -60,6 +60,8 @@ export type BackupDeps = {
   limits: BackupLimits;
   /** how the cluster's lease is taken, and how this run is named to those who find it taken */
   lease: Pick<LeaseDeps, 'ttlMs' | 'self' | 'onWaited'> & Pick<TakeOptions, 'waitMs' | 'door'>;
+  /** a backup that began at this time or later is the one that this run was to make; null = it makes its own in any case */
+  unlessSince: Date | null;
   /** text of the README that explains a destination, by its name, to whoever finds it; null = none is written */
   readmeOf: (destination: string) => string | null;
   toolVersion: string;

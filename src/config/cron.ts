@@ -24,6 +24,15 @@ export function cronProblem(cron: string): string | null {
 
 /** The shortest time between two due times, in milliseconds: a jitter must stay below it. */
 export function shortestGap(cron: string, timeZone: string, from: Date): number {
+  try {
+    return shortestGapIn(cron, timeZone, from);
+  } catch {
+    // The parser gives up where clocks are moved by half an hour; the days around it have the same gaps as everywhere.
+    return shortestGapIn(cron, 'UTC', from);
+  }
+}
+
+function shortestGapIn(cron: string, timeZone: string, from: Date): number {
   const times = CronExpressionParser.parse(cron, { currentDate: from, tz: timeZone });
   let before = times.next().getTime();
   let shortest = Number.POSITIVE_INFINITY;

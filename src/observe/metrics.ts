@@ -174,7 +174,7 @@ export const WORKER_METRICS = {
   strongroom_queue_up: {
     type: 'gauge',
     labels: [],
-    help: '1 = Redis answered at this scrape, 0 = it did not',
+    help: '1 = Redis answered at this scrape and took a write not long ago, 0 = it did not',
   },
   strongroom_queue_depth: {
     type: 'gauge',

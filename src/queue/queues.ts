@@ -20,6 +20,8 @@ export type JobData = {
   jitterMs?: number;
   /** the due time that a missed run is made up for; a scheduled run knows it by its own time */
   missedAt?: string;
+  /** tells of several workers that noticed a missed run at once which of them asked for it */
+  foundBy?: string;
   /** whoever asked for it by hand */
   askedBy?: string;
 };

@@ -2,8 +2,7 @@
  * Takes jobs from the queues and runs them; keeps the queues' schedules as the config says. Redis may lose everything at
  * any time: what should run is in the config, what was done is in the destinations, and both are looked at again and again.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError, Worker } from 'bullmq';
+import { Queue, type QueueBaseOptions, type Job as QueuedJob, UnrecoverableError } from 'bullmq';
 import { describeError, isError, StrongroomError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import type { OnProgress } from '../core/progress.ts';
@@ -11,17 +10,11 @@ import { inScope } from '../core/scope.ts';
 import type { Clock } from '../core/units.ts';
 import type { JobName } from '../run/job.ts';
 import { dueAtOrBefore, nextStart } from '../schedule/schedule.ts';
-import { type AskReason, askForRun } from './ask.ts';
+import { askForRun } from './ask.ts';
+import { ClosableWorker, within } from './closing.ts';
+import { askOnce } from './make-up.ts';
 import { changesTo, type ScheduledJob } from './plan.ts';
-import {
-  backoffMs,
-  JOB_OPTIONS,
-  type JobData,
-  type JobReturn,
-  QUEUES,
-  type QueueName,
-  SCHEDULED_OPTIONS,
-} from './queues.ts';
+import { backoffMs, type JobData, type JobReturn, QUEUES, type QueueName, SCHEDULED_OPTIONS } from './queues.ts';
 
 export type Work = {
   cluster: string;
@@ -58,10 +51,7 @@ export type WorkerEvent =
 /** A worker that says nothing for so long is taken for dead, and its job is given to another, in milliseconds. */
 const LOCK_MS = 30_000;
 const LOOK_FOR_STALLED_MS = 10_000;
-/**
- * BullMQ waits for the end of its blocking connection, which never comes where Redis was away until a moment ago; once
- * nothing runs any more it is left behind after so long, in milliseconds.
- */
+/** For telling Redis how the last jobs ended, in milliseconds. */
 const CLOSE_MS = 5_000;
 /** Between two reports of one stage, in milliseconds: an upload reports each part. */
 const REPORT_MS = 1_000;
@@ -72,9 +62,9 @@ const MAX_NAME = 128;
 export class QueueWorker {
   readonly #deps: WorkerDeps;
   readonly #queues: Readonly<Record<QueueName, Queue<JobData, JobReturn>>>;
-  readonly #workers: readonly Worker<JobData, JobReturn>[];
-  #wanted: ReadonlyMap<string, ScheduledJob> = new Map();
+  readonly #workers: readonly ClosableWorker[];
   readonly #atWork = new Set<Promise<JobReturn>>();
+  #wanted: ReadonlyMap<string, ScheduledJob> = new Map();
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
@@ -92,8 +82,8 @@ export class QueueWorker {
         job: QueuedJob<JobData, JobReturn>,
         _token?: string,
         signal?: AbortSignal,
-      ): Promise<JobReturn> => this.#counted(this.#process(job, signal ?? AbortSignal.abort()));
-      const worker = new Worker<JobData, JobReturn>(name, processor, {
+      ): Promise<JobReturn> => this.#watchedWork(this.#process(job, signal ?? AbortSignal.abort()));
+      const worker = new ClosableWorker(name, processor, {
         ...deps.redis.worker,
         settings,
         concurrency: deps.concurrency[name],
@@ -143,9 +133,17 @@ export class QueueWorker {
     if (set.length + removed.length > 0) this.#deps.onEvent({ kind: 'scheduled', set, removed });
   }
 
-  /** Asks for a run now. One that was missed is made up for once, however many workers notice it. Rejects without Redis. */
-  async ask(scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>, why: AskReason): Promise<string> {
-    return await askForRun(this.#queues[scheduled.queue], scheduled, why);
+  /** Asks for a run now, whatever else is under way. Rejects without Redis. */
+  async ask(scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>, askedBy: string): Promise<string> {
+    return await askForRun(this.#queues[scheduled.queue], scheduled, askedBy);
+  }
+
+  /**
+   * Asks for the run that was missed at `due`, once, however many workers notice it: true for the one whose asking counts.
+   * One that was asked for before and failed without a trace in the destinations is tried again. Rejects without Redis.
+   */
+  async makeUp(scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>, due: Date): Promise<boolean> {
+    return await askOnce(this.#queues[scheduled.queue], scheduled, due);
   }
 
   /** Ids of the schedules whose run waits, is at work, or will be tried again; null = Redis does not answer. */
@@ -170,34 +168,28 @@ export class QueueWorker {
 
   /**
    * Takes no more jobs, and waits `graceMs` for those at work; then they are aborted, which leaves nothing half-published,
-   * and their end is waited for. An aborted job is tried again by the next worker.
+   * and their end is waited for. An aborted job is tried again by the next worker. A Redis that is away is not waited for.
    */
   async stop(graceMs: number): Promise<void> {
     const timer = setTimeout(() => {
       for (const worker of this.#workers) worker.cancelAllJobs('the worker is being stopped');
     }, graceMs);
-    const late = new AbortController();
     try {
       const closed = Promise.allSettled(this.#workers.map((worker) => worker.close()));
-      do {
-        while (this.#atWork.size > 0) await Promise.allSettled(this.#atWork);
-        await Promise.race([closed, delay(CLOSE_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
-        // A job that was being taken when the end began is at work only now.
-      } while (this.#atWork.size > 0);
+      await Promise.race([closed, this.#idle()]);
+      // BullMQ tells Redis how each job ended, and with Redis away it would do so for ever: the destinations know it.
+      await within(CLOSE_MS, closed);
+      await this.#idle();
+      await Promise.all(this.#workers.map((worker) => worker.letGo()));
     } finally {
-      late.abort();
       clearTimeout(timer);
-      await Promise.allSettled(QUEUES.map((name) => this.#queues[name].close()));
+      await within(CLOSE_MS, Promise.allSettled(QUEUES.map((name) => this.#queues[name].close())));
     }
   }
 
-  async #counted(running: Promise<JobReturn>): Promise<JobReturn> {
-    this.#atWork.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#atWork.delete(running);
-    }
+  /** Nothing is at work any more. */
+  async #idle(): Promise<void> {
+    while (this.#atWork.size > 0) await Promise.allSettled(this.#atWork);
   }
 
   async #schedule(queue: Queue<JobData, JobReturn>, { id, cluster, schedule }: ScheduledJob): Promise<void> {
@@ -238,6 +230,15 @@ export class QueueWorker {
     }
   }
 
+  async #watchedWork(work: Promise<JobReturn>): Promise<JobReturn> {
+    this.#atWork.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#atWork.delete(work);
+    }
+  }
+
   /** Tells Redis how far a run is, for whoever watches; a report that is lost is no reason to stop. */
   #reporter(queued: QueuedJob<JobData, JobReturn>): OnProgress {
     let last = { stage: '', at: 0 };
@@ -252,6 +253,7 @@ export class QueueWorker {
   #workOf({ name, data, opts }: QueuedJob<JobData, JobReturn>): Work {
     const job = this.#wanted.get(name);
     if (job === undefined) {
+      this.#deps.log.warn({ name }, 'a job that the config of this worker does not schedule is refused');
       throw new UnrecoverableError(`E_CONFIG_INVALID: ${name} is not scheduled by the config of this worker`);
     }
     const isCatchUp = data.missedAt !== undefined;

@@ -18,7 +18,8 @@ export type Attempt = {
 };
 
 /**
- * The run of `job` that began at `since` or later, a good one before a failed one; null = nobody has even tried. A backup
+ * The run of `job` that began at `since` or later, a good one before a failed one; null = nobody has even tried, or whoever
+ * did was stopped. A backup
  * counts by its manifest, also where its run record was never written: the process may have died in between.
  * Rejects when no destination answers, or gives a record that it lists.
  */
@@ -48,6 +49,8 @@ export async function attemptSince(
     }
     const at = new Date(record.startedAt);
     if (at < since) break;
+    // Stopped from outside, it says nothing about the work; and the queue that was to start it again may have been emptied.
+    if (record.error?.code === 'E_INTERRUPTED') continue;
     const attempt = { outcome: record.outcome, run: record.run, at };
     if (record.outcome !== 'failed') return attempt;
     failed ??= attempt;

@@ -1,7 +1,7 @@
 /** A run beside others: where somebody else is at work on the cluster, it waits, and is content with what that one makes. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { App } from '../app.ts';
-import { isError } from '../core/errors.ts';
+import { isError, type StrongroomError } from '../core/errors.ts';
 import type { ClusterName } from '../core/ids.ts';
 import { systemClock } from '../core/units.ts';
 import { type Attempt, attemptSince } from './done-since.ts';
@@ -16,7 +16,7 @@ const SAME_INSTANT_MS = 60_000;
 const LOOK_EVERY_MS = 2_000;
 
 /**
- * {@link runJob}; on E_LOCKED it looks every two seconds whether the other run has done the work, and tries again, for
+ * {@link runJob}; on E_LOCKED it looks whether the other run has done the work, and tries again every two seconds, for
  * `waitMs` at most. Rejects as runJob does, with E_LOCKED when the time is over.
  */
 export async function runInTurn(
@@ -28,26 +28,28 @@ export async function runInTurn(
 ): Promise<{ ran: Ran } | { doneBy: Attempt }> {
   const asked = systemClock.now();
   const since = new Date(asked.getTime() - SAME_INSTANT_MS);
-  for (;;) {
+  for (let isTold = false; ; isTold = true) {
+    let locked: StrongroomError;
     try {
       return { ran: await runJob(job, app, cluster, request, signal) };
     } catch (e) {
-      const waited = systemClock.now().getTime() - asked.getTime();
-      if (!isError(e, 'E_LOCKED') || waited >= waitMs) throw e;
-      app.log.info({ cluster, job: job.name, err: e.toJSON() }, 'another run is at work; waiting for it');
+      if (!isError(e, 'E_LOCKED')) throw e;
+      locked = e;
+    }
+    signal.throwIfAborted();
+    const { catalogue } = await app.snapshotDeps(cluster, signal);
+    const records = await app.records(cluster, signal);
+    const attempt = await attemptSince({ catalogue, records }, job.name, since, signal);
+    if (attempt !== null && attempt.outcome !== 'failed') return { doneBy: attempt };
+    if (systemClock.now().getTime() - asked.getTime() >= waitMs) throw locked;
+    if (!isTold) {
+      const err = locked.toJSON();
+      app.log.info({ cluster, job: job.name, err }, 'another run is at work; waiting for it');
     }
     try {
       await delay(LOOK_EVERY_MS, undefined, { signal });
     } catch {
       throw signal.reason;
     }
-    const { catalogue } = await app.snapshotDeps(cluster, signal);
-    const attempt = await attemptSince(
-      { catalogue, records: await app.records(cluster, signal) },
-      job.name,
-      since,
-      signal,
-    );
-    if (attempt !== null && attempt.outcome !== 'failed') return { doneBy: attempt };
   }
 }

@@ -66,7 +66,7 @@ export class QueueDoor implements DashboardQueue, AsyncDisposable {
         const queue = view.queues.find(({ name }) => name === scheduled.queue);
         if (queue === undefined) throw new StrongroomError('E_BUG', `there is no queue ${scheduled.queue}`);
         isSent = true;
-        return askForRun(queue, scheduled, { askedBy: who });
+        return askForRun(queue, scheduled, who);
       }, signal);
     } catch (e) {
       // What was sent may wait in the socket of a Redis that answers in a minute.

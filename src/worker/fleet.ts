@@ -1,8 +1,8 @@
 /** The worker as a whole: queues that follow the config, runs on the clusters, and a look at the destinations for what was missed. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { App } from '../app.ts';
-import type { RunRecord } from '../catalogue/record-types.ts';
+import { App, type OpenOptions } from '../app.ts';
 import { AwsPool } from '../aws-pool.ts';
+import type { RunRecord } from '../catalogue/record-types.ts';
 import type { Config } from '../config/load.ts';
 import { isError, StrongroomError } from '../core/errors.ts';
 import { parseClusterName } from '../core/ids.ts';
@@ -99,7 +99,11 @@ export class Fleet implements Disposable {
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     try {
-      await using app = this.#open(onProgress, (ms) => this.#options.onLockWait(work, ms));
+      await using app = this.#open({
+        onProgress,
+        askedAt: work.dueAt,
+        onLockWait: (ms) => this.#options.onLockWait(work, ms),
+      });
       return await this.#run(app, job, work, stop.signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -147,22 +151,29 @@ export class Fleet implements Disposable {
     const cluster = parseClusterName(name);
     const id = `${name}.${job.name}`;
     const begun = this.#options.clock.now();
-    if (dueAt !== null) {
+    const done = async (): Promise<{ doneBy: string } | null> => {
+      if (dueAt === null) return null;
       const attempt = await attemptSince(await this.#sources(app, name, signal), job.name, dueAt, signal);
-      if (attempt !== null && attempt.outcome !== 'failed') {
-        this.#settle(id, dueAt);
-        await this.#readBefore(app, work, { before: attempt.at, doneBy: attempt.run }, signal);
-        return { doneBy: attempt.run };
-      }
-    }
+      if (attempt === null || attempt.outcome === 'failed') return null;
+      this.#settle(id, dueAt);
+      await this.#readBefore(app, work, { before: attempt.at, doneBy: attempt.run }, signal);
+      return { doneBy: attempt.run };
+    };
+    const before = await done();
+    if (before !== null) return before;
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
     const request = { door, dueAt, ...(askedBy === undefined ? {} : { askedBy }) } as const;
     let ran: Ran;
     try {
       ran = await runJob(job, app, cluster, request, signal);
-    } finally {
+    } catch (e) {
+      // Locked out by one that has done it meanwhile.
+      const by = isError(e, 'E_LOCKED') && !signal.aborted ? await done() : null;
+      if (by !== null) return by;
       await this.#readBefore(app, work, { before: begun, doneBy: null }, signal);
+      throw e;
     }
+    await this.#readBefore(app, work, { before: begun, doneBy: null }, signal);
     if (dueAt !== null) this.#settle(id, dueAt);
     const outcome = ran.missing.length === 0 ? 'done' : 'partly';
     return {
@@ -219,16 +230,18 @@ export class Fleet implements Disposable {
   }
 
   async #makeUp(job: ScheduledJob, due: Date, queue: QueueWorker): Promise<void> {
-    // One that stays missed is found at each look; it was missed once.
-    if (this.#missed.get(job.id) !== due.getTime()) this.#options.onMissed(job, due);
-    this.#missed.set(job.id, due.getTime());
     try {
-      await queue.ask(job, { missed: due });
+      // Every worker notices it, and it is one miss: whose asking counts tells of it.
+      if (!(await queue.makeUp(job, due))) return;
     } catch (e) {
       // Not the destinations: Redis went away between two questions. The next look asks again.
       const err = isError(e) ? e.toJSON() : String(e);
       this.#options.log.warn({ job: job.id, err }, 'a run that was missed cannot be asked for');
+      return;
     }
+    // One that is made up for in vain is asked for again; it was missed once.
+    if (this.#missed.get(job.id) !== due.getTime()) this.#options.onMissed(job, due);
+    this.#missed.set(job.id, due.getTime());
   }
 
   async #sources(app: App, cluster: string, signal: AbortSignal): Promise<Sources> {
@@ -243,10 +256,9 @@ export class Fleet implements Disposable {
     this.#settled.set(id, Math.max(this.#settled.get(id) ?? 0, due.getTime()));
   }
 
-  #open(onProgress: OnProgress = unwatched, onLockWait: (ms: number) => void = () => undefined): App {
+  #open(how: OpenOptions = {}): App {
     const { log, tracing } = this.#options;
-    const door = 'strongroom worker';
-    return new App(this.#config, { log, tracing, door, onProgress, onLockWait, aws: this.#aws });
+    return new App(this.#config, { ...how, log, tracing, door: 'strongroom worker', aws: this.#aws });
   }
 
   #plan(config: Config): ScheduledJob[] {

@@ -10,6 +10,7 @@ import { WorkerMetrics } from '../observe/worker-metrics.ts';
 import { Prober } from '../probe/prober.ts';
 import { QUEUES } from '../queue/queues.ts';
 import { openRedis, type RedisConnection, type RedisState } from '../queue/redis.ts';
+import { silent } from '../queue/redis-errors.ts';
 import { QueueWorker, type Work, type WorkerEvent } from '../queue/worker.ts';
 import { queueOptions } from '../queue-options.ts';
 import type { Job } from '../run/job.ts';
@@ -52,13 +53,14 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
   };
   await using producer = openRedis(redis, { role: 'producer', onState });
   await using waiting = openRedis(redis, { role: 'worker' });
-  for (const connection of [producer, waiting]) {
-    if (!(await isReady(connection, log, signal))) return;
-  }
-  if (!(await isJudged(waiting, log, signal))) return;
 
+  let queue: QueueWorker | null = null;
   const metrics = new WorkerMetrics({
-    depth: () => queue.depth(),
+    depth: async () => {
+      // A replica and a full Redis answer every question, and take no job.
+      if (queue === null || producer.state.state !== 'ready') throw producer.state.why ?? silent(producer.name);
+      return await queue.depth();
+    },
     scheduled: () => fleet.scheduled,
     queues: QUEUES,
   });
@@ -81,22 +83,34 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
     notices,
   });
   const telemetry = tracing.telemetry === null ? {} : { telemetry: tracing.telemetry };
-  const queue: QueueWorker = new QueueWorker({
-    redis: { producer: { ...producer.bullmq(), ...telemetry }, worker: { ...waiting.bullmq(), ...telemetry } },
-    concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
-    perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
-    onEvent: (event) => {
-      metrics.onEvent(event);
-      notices.onEvent(event);
-      tellEvent(log, event);
-    },
-    clock: systemClock,
-    log,
-  });
   const prober = new Prober({ config, clock: systemClock, log });
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
-  onBack = () => void fleet.look(queue, until);
+  const look = (): void => {
+    if (queue !== null) void fleet.look(queue, until);
+  };
+  onBack = look;
+  const working = async (): Promise<void> => {
+    for (const connection of [producer, waiting]) {
+      if (!(await isReady(connection, log, until))) return;
+    }
+    if (!(await isJudged(waiting, log, until))) return;
+    queue = new QueueWorker({
+      redis: { producer: { ...producer.bullmq(), ...telemetry }, worker: { ...waiting.bullmq(), ...telemetry } },
+      concurrency: { backup: config.worker.backups, upkeep: config.worker.upkeep },
+      perform: (work, abort, onProgress) => fleet.perform(work, abort, onProgress),
+      onEvent: (event) => {
+        metrics.onEvent(event);
+        notices.onEvent(event);
+        tellEvent(log, event);
+      },
+      clock: systemClock,
+      log,
+    });
+    queue.start();
+    log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
+    await fleet.keepWatch(queue, until);
+  };
   try {
     const watching = watchConfig(
       config,
@@ -107,7 +121,7 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
           notices.reconfigure(next, fleet.scheduled);
           prober.reconfigure(next);
           log.info({ clusters: Object.keys(next.clusters).length }, 'the config changed and is in force');
-          void fleet.look(queue, until);
+          look();
         },
         onRefusal: (error) => {
           tellRefusal(log, error);
@@ -116,21 +130,23 @@ export async function runWorker(options: RunWorkerOptions, signal: AbortSignal):
       },
       until,
     );
-    queue.start();
-    log.info({ schedules: fleet.scheduled.length }, 'the worker takes jobs');
     const sources = [
       (now: Date) => metrics.samples(now),
       () => notices.metrics.samples(),
       (now: Date) => prober.samples(now),
     ];
-    const working = [watching, fleet.keepWatch(queue, until), prober.run(until), showing(options, sources, until)];
-    await Promise.all(working);
+    // Also while Redis is waited for: who asks is told so, and a change of the config is not missed.
+    await Promise.all([watching, working(), prober.run(until), showing(options, sources, until)]);
   } finally {
     over.abort();
     prober.close();
-    await queue.stop(config.worker.grace);
+    await stop(queue, config.worker.grace);
     log.info('the worker has stopped');
   }
+}
+
+async function stop(queue: QueueWorker | null, graceMs: number): Promise<void> {
+  await queue?.stop(graceMs);
 }
 
 async function showing(

@@ -1,5 +1,5 @@
 /** Workers as processes of their own, on a real Redis, a real cluster and two directories. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { type BaoCluster, startCluster } from './bao-cluster.ts';
@@ -8,6 +8,9 @@ import { type RedisServer, startRedis } from './redis-server.ts';
 import { type CliOptions, type CliResult, type RunningCli, runCli, runJson, startCli } from './strongroom-cli.ts';
 import { until } from './until.ts';
 import { World } from './world.ts';
+
+/** Tombstones stay below, manifests above. */
+const TOMBSTONE_BYTES = 1_024;
 
 export type LogLine = Record<string, unknown> & { msg: string };
 
@@ -27,22 +30,24 @@ export class RunningWorker {
   }
 
   /** Waits for a line that fits, among those that came already too. */
-  async says(what: string, fits: (line: LogLine) => boolean = () => true): Promise<LogLine> {
-    return await until(
-      `the worker says "${what}"; it said:\n${this.stderr.slice(-3000)}`,
-      async () => this.lines.find((line) => line.msg === what && fits(line)),
-      { timeoutMs: 60_000 },
-    );
+  async says(what: string, fits: (line: LogLine) => boolean = () => true, timeoutMs = 90_000): Promise<LogLine> {
+    const said = async () => this.lines.find((line) => line.msg === what && fits(line));
+    return await this.#until(`the worker says "${what}"`, said, timeoutMs);
   }
 
   /** Waits until it says `what` so many times more than it has until now. */
   async saysAgain(what: string, times = 1): Promise<void> {
     const before = this.count(what);
-    await until(
-      `the worker says "${what}" ${times} times more; it said:\n${this.stderr.slice(-3000)}`,
-      async () => (this.count(what) >= before + times ? true : undefined),
-      { timeoutMs: 60_000 },
-    );
+    const said = async () => (this.count(what) >= before + times ? true : undefined);
+    await this.#until(`the worker says "${what}" ${times} times more`, said, 90_000);
+  }
+
+  async #until<T>(what: string, probe: () => Promise<T | undefined>, timeoutMs: number): Promise<T> {
+    try {
+      return await until(what, probe, { timeoutMs });
+    } catch (e) {
+      throw new Error(`not said: ${what}; it said:\n${this.stderr.slice(-3000)}`, { cause: e });
+    }
   }
 
   count(what: string): number {
@@ -131,7 +136,35 @@ export class WorkerScene implements AsyncDisposable {
   }
 
   worker(env: Record<string, string> = {}): RunningWorker {
-    const worker = new RunningWorker(this.config, env);
+    return this.#kept(new RunningWorker(this.config, env));
+  }
+
+  /** The config as a machine named `name` has it: with a spool of its own. Later changes of the first do not reach it. */
+  async configOn(name: string): Promise<string> {
+    const document = parse(await readFile(this.config, 'utf8')) as Record<string, unknown>;
+    const directory = join(this.world.directory, `spool-${name}`);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    document['spool'] = { ...(document['spool'] as Record<string, unknown>), directory };
+    return await this.world.write(`${name}.yaml`, stringify(document));
+  }
+
+  /** ids of the snapshots with a manifest, by destination; a tombstone is none */
+  async manifests(cluster = this.world.name): Promise<Record<'a' | 'b', string[]>> {
+    const inOne = async (destination: string): Promise<string[]> => {
+      const root = join(this.world.directory, destination, 'v1', cluster, 'manifests');
+      const files = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
+      const found: string[] = [];
+      for (const file of files) {
+        const id = /([0-9A-Z]{26})/.exec(file.name)?.[1];
+        if (!file.isFile() || id === undefined) continue;
+        if ((await stat(join(file.parentPath, file.name))).size > TOMBSTONE_BYTES) found.push(id);
+      }
+      return found.sort();
+    };
+    return { a: await inOne('a'), b: await inOne('b') };
+  }
+
+  #kept(worker: RunningWorker): RunningWorker {
     this.#workers.push(worker);
     return worker;
   }

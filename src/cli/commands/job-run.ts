@@ -16,7 +16,10 @@ export const run: Run<JobRunFlags, [name: string]> = async function (flags, jobN
   const { name } = chooseCluster(config, flags.cluster);
   const { App } = await import('../../app.ts');
   const progress = this.progress();
-  await using app = new App(config, { onProgress: progress.onProgress, door: `strongroom job run ${job.name}` });
+  // Timers of several machines fire at once, and their processes take their time to start.
+  const askedAt = new Date(performance.timeOrigin);
+  const door = `strongroom job run ${job.name}`;
+  await using app = new App(config, { onProgress: progress.onProgress, door, askedAt });
   const { runInTurn } = await import('../../run/run-in-turn.ts');
   const request = { door: 'command', dueAt: null } as const;
   const turn = { request, waitMs: flags.lockWait };

@@ -20,6 +20,7 @@ function watched(cluster: string, state: State): WatchedStatus {
     readAt: NOW,
     newest,
     newestWhole: newest,
+    members: [],
     isWholeKnown: true,
     fromTheFuture: [],
     destinations: [

@@ -50,6 +50,12 @@ describe('a backup', () => {
     await on.publish(at(6, 30));
     expect(await ask('backup', at(6))).toMatchObject({ outcome: 'done' });
   });
+
+  it('that was stopped was not tried: somebody has to make it', async () => {
+    const error = { code: 'E_INTERRUPTED', message: 'the worker was stopped' } as const;
+    await record(7, { job: 'backup', outcome: 'failed', error });
+    expect(await ask('backup', at(6))).toBeNull();
+  });
 });
 
 describe('any other job', () => {

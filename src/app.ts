@@ -1,6 +1,7 @@
 /** The composition root: a config becomes clients, stores and keys. */
 import type { KMSClient } from '@aws-sdk/client-kms';
 import type { S3Client } from '@aws-sdk/client-s3';
+import type { OpenOptions, RestoreAppOptions, SnapshotDeps } from './app-options.ts';
 import {
   destinationLock,
   followOf,
@@ -20,14 +21,14 @@ import type { Config } from './config/load.ts';
 import { retentionOf } from './config/retention.ts';
 import type { DestinationConfig, KmsKeyConfig } from './config/schema.ts';
 import { traceUrl } from './config/tracing.ts';
-import type { ClusterName, RunId, SnapshotId } from './core/ids.ts';
+import type { RunId, SnapshotId } from './core/ids.ts';
 import { type Log, openLog } from './core/log.ts';
 import { type OnProgress, unwatched } from './core/progress.ts';
 import type { Secret } from './core/secret.ts';
 import { systemClock } from './core/units.ts';
 import { KmsKey } from './crypt/kms.ts';
 import { kmsSigner } from './crypt/kms-signer.ts';
-import { DECLINE_KMS, type RecipientPolicy } from './crypt/policy.ts';
+import { DECLINE_KMS } from './crypt/policy.ts';
 import { localSigner, type Signer } from './crypt/sign.ts';
 import { type Fence, LEASE_TTL_MS, type Lease, type TakeOptions } from './lease/lease.ts';
 import { takeLease } from './lease/take.ts';
@@ -52,22 +53,6 @@ const ELECTION_MS = 30_000;
 
 /** On the day of a restore the destinations may be silent, and nobody waits minutes to be told so. */
 const RESTORE_PATIENCE_MS = 30_000;
-
-export type OpenOptions = {
-  onProgress?: OnProgress;
-  /** the command that it is opened for, as whoever finds a cluster locked by it shall read it */
-  door?: string;
-  /** a backup that others began since then will do as well; default: none will */
-  askedAt?: Date | null;
-  /** for the log lines; default: as the config says, to standard error */
-  log?: Log;
-  /** stays the caller's; default: opened for the first run, as the config and the environment say */
-  tracing?: Tracing;
-  /** told how long each lease was waited for, in milliseconds */
-  onLockWait?: (ms: number) => void;
-  /** AWS clients that outlive it; stays the caller's. Default: its own */
-  aws?: AwsPool;
-};
 
 /** One config, opened for one command. The owner disposes it: tokens are revoked and connections closed. */
 export class App implements AsyncDisposable {
@@ -398,32 +383,3 @@ export class App implements AsyncDisposable {
     return await Promise.all(cluster.encryption.identities.map((ref) => ref.resolve(signal)));
   }
 }
-
-export type RestoreAppOptions = {
-  /** the cluster to restore into; default: the one that the snapshot is of */
-  into?: string;
-  /**
-   * installs the snapshot where the target does not know the configured login yet, as a fresh cluster does; after the
-   * install only the configured login counts
-   */
-  targetToken: Secret<string> | null;
-  /** keep a snapshot of the target before the install */
-  withSafety: boolean;
-  nextShare: RestoreDeps['nextShare'];
-  askRestart: RestoreDeps['askRestart'];
-};
-
-export type SnapshotDeps = {
-  cluster: ClusterName;
-  catalogue: Catalogue;
-  stores: readonly Store[];
-  /** the same stores, with what locks them */
-  destinations: readonly Destination[];
-  kms: readonly KmsKey[];
-  breakGlass: readonly string[];
-  recipientPolicy: RecipientPolicy;
-  identities: readonly Secret<string>[];
-  spool: SpoolOptions;
-  log: Log;
-  onProgress: OnProgress;
-};

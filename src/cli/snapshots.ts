@@ -1,5 +1,5 @@
 /** What the commands about stored snapshots have in common. */
-import type { SnapshotDeps } from '../app.ts';
+import type { SnapshotDeps } from '../app-options.ts';
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { Records } from '../catalogue/records.ts';
 import { chooseCluster } from '../config/cluster-config.ts';

@@ -10,7 +10,6 @@ import { inScope } from '../core/scope.ts';
 import type { Clock } from '../core/units.ts';
 import type { JobName } from '../run/job.ts';
 import { dueAtOrBefore, nextStart } from '../schedule/schedule.ts';
-import { askForRun } from './ask.ts';
 import { ClosableWorker, within } from './closing.ts';
 import { askOnce } from './make-up.ts';
 import { changesTo, type ScheduledJob } from './plan.ts';
@@ -131,11 +130,6 @@ export class QueueWorker {
       }
     }
     if (set.length + removed.length > 0) this.#deps.onEvent({ kind: 'scheduled', set, removed });
-  }
-
-  /** Asks for a run now, whatever else is under way. Rejects without Redis. */
-  async ask(scheduled: Pick<ScheduledJob, 'id' | 'cluster' | 'queue'>, askedBy: string): Promise<string> {
-    return await askForRun(this.#queues[scheduled.queue], scheduled, askedBy);
   }
 
   /**

@@ -1,6 +1,7 @@
 /** The worker as a whole: queues that follow the config, runs on the clusters, and a look at the destinations for what was missed. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { App, type OpenOptions } from '../app.ts';
+import { App } from '../app.ts';
+import type { OpenOptions } from '../app-options.ts';
 import { AwsPool } from '../aws-pool.ts';
 import type { RunRecord } from '../catalogue/record-types.ts';
 import type { Config } from '../config/load.ts';

@@ -2,9 +2,10 @@
 import type { SnapshotDeps } from '../app-options.ts';
 import type { VerifiedManifest } from '../catalogue/catalogue.ts';
 import type { Records } from '../catalogue/records.ts';
-import { chooseCluster } from '../config/cluster-config.ts';
+import { type ClusterConfig, chooseCluster, clusterConfig } from '../config/cluster-config.ts';
 import { StrongroomError } from '../core/errors.ts';
 import { parseSnapshotId, type SnapshotId } from '../core/ids.ts';
+import type { Generation } from '../retention/keepers.ts';
 import type { Context } from './context.ts';
 
 /** Catalogue, stores and keys of the chosen cluster; disposing closes what it opened and ends the progress line. */
@@ -16,6 +17,10 @@ export async function openSnapshots(
     deps: SnapshotDeps;
     /** `isReadOnly` as in `App.records` */
     records(options: { isReadOnly: boolean }): Promise<Records>;
+    /** what the retention keeps as one of `kind`; E_CONFIG_INVALID without a retention */
+    members(kind: Generation['kind']): Promise<ReadonlySet<SnapshotId>>;
+    /** destinations of the cluster in `region`; E_USAGE when there are none */
+    inRegion(region: string): string[];
     endProgress(): void;
   }
 > {
@@ -27,12 +32,27 @@ export async function openSnapshots(
   return {
     deps: await app.snapshotDeps(name, context.signal),
     records: (options) => app.records(name, context.signal, options),
+    async members(kind) {
+      const { membersOf } = await import('../retention/members.ts');
+      return await membersOf(await app.pruneDeps(name, context.signal), kind, context.signal);
+    },
+    inRegion: (region) => destinationsIn(clusterConfig(config, name), region),
     endProgress: () => progress[Symbol.dispose](),
     async [Symbol.asyncDispose]() {
       progress[Symbol.dispose]();
       await app[Symbol.asyncDispose]();
     },
   };
+}
+
+function destinationsIn({ name: cluster, destinations }: ClusterConfig, region: string): string[] {
+  const regions = destinations.map(({ options }) => (options.type === 's3' ? options.region : null));
+  const found = destinations.flatMap(({ name }, i) => (regions[i] === region ? [name] : []));
+  if (found.length > 0) return found;
+  const known = [...new Set(regions.filter((one) => one !== null))];
+  throw new StrongroomError('E_USAGE', `${cluster} has no destination in the region "${region}"`, {
+    hint: known.length === 0 ? 'none of its destinations has a region' : `it has some in ${known.join(', ')}`,
+  });
 }
 
 /** The destination that a flag names, when it names one. E_USAGE for one that the cluster does not have. */

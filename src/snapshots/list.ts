@@ -18,8 +18,10 @@ export type ListFilter = {
   since?: Date;
   /** begun at this time or earlier */
   until?: Date;
-  /** only what this destination has, and only the proofs of its copies */
-  destination?: string;
+  /** only what one of these has, and only the proofs of their copies */
+  destinations?: readonly string[];
+  /** only these */
+  among?: ReadonlySet<SnapshotId>;
   purpose?: Manifest['purpose'];
   /** `unproven` = everything that is not proven, be it that a copy is bad or that none was read again */
   proof?: 'proven' | 'unproven';
@@ -65,7 +67,7 @@ const CHUNK = 200;
  */
 export async function listNames(
   { catalogue }: Pick<ListDeps, 'catalogue'>,
-  { since, until, destination }: Pick<ListFilter, 'since' | 'until' | 'destination'>,
+  { since, until, destinations: wantedIn, among }: Pick<ListFilter, 'since' | 'until' | 'destinations' | 'among'>,
   signal: AbortSignal,
 ): Promise<{ entries: CatalogueEntry[]; failures: StrongroomError[] }> {
   const period = { ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) };
@@ -74,7 +76,8 @@ export async function listNames(
     const time = snapshotTime(snapshot);
     if (since !== undefined && time < since) return false;
     if (until !== undefined && time > until) return false;
-    return destination === undefined || destinations.includes(destination);
+    if (among !== undefined && !among.has(snapshot)) return false;
+    return wantedIn === undefined || destinations.some((name) => wantedIn.includes(name));
   });
   return { entries: wanted.toReversed(), failures };
 }
@@ -106,7 +109,7 @@ export async function listSnapshots(
   let at = 0;
   while (at < todo.length && listing.snapshots.length < max) {
     const chunk = todo.slice(at, at + Math.min(CHUNK, isPicky ? CHUNK : max - listing.snapshots.length));
-    const rows = await lookAt(reachable, chunk, filter.destination, acts, listing.failures, signal);
+    const rows = await lookAt(reachable, chunk, filter.destinations, acts, listing.failures, signal);
     for (const row of rows) {
       at += 1;
       if (passes(row, filter)) listing.snapshots.push(row);
@@ -120,7 +123,7 @@ export async function listSnapshots(
 async function lookAt(
   { catalogue, records }: Pick<ListDeps, 'catalogue' | 'records'>,
   chunk: readonly CatalogueEntry[],
-  destination: string | undefined,
+  wantedIn: readonly string[] | undefined,
   { holds, marks }: Acts,
   failures: StrongroomError[],
   signal: AbortSignal,
@@ -135,7 +138,7 @@ async function lookAt(
     READS_AT_ONCE,
     async ([i, { snapshot, destinations }]) => {
       const { purpose, bytes, sha256, error } = await readOne(catalogue, snapshot, signal);
-      const copies = destination === undefined ? destinations : [destination];
+      const copies = wantedIn ?? destinations;
       const of = { snapshot, copies, manifestSha256: sha256 };
       const { proofs, refused } = await newestProofs(records, names, of, signal);
       failures.push(...refused);

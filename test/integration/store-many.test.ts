@@ -157,6 +157,17 @@ describe('the listing', () => {
     expect(requests().length).toBeLessThanOrEqual(MOST_REQUESTS);
   });
 
+  it('of a region has what is in the buckets there', async () => {
+    const { configFile, env } = shelf.app;
+    const args = ['snapshots', 'list', '--names-only', '--limit', '1', '--config', configFile, '--region'];
+    const listed = await runJson([...args, server.region], { env });
+    expect(listed).toMatchObject({
+      snapshots: [{ snapshot: newest, destinations: ['bucket', 'folder'] }],
+      more: COUNT - 1,
+    });
+    await expect(runJson([...args, 'nowhere-1'], { env })).rejects.toThrow(`it has some in ${server.region}`);
+  });
+
   it('opens only what is shown: for fifty snapshots no more than two objects each', async () => {
     const { configFile, env } = shelf.app;
     const listed = await runJson(['snapshots', 'list', '--config', configFile], { env });

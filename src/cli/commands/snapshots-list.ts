@@ -16,10 +16,14 @@ export const run: Run<SnapshotsListFlags> = async function (flags) {
   await using snapshots = await openSnapshots(this, flags);
   const { catalogue, stores } = snapshots.deps;
   const destination = chooseDestination(snapshots.deps, flags.destination);
+  const named = destination === undefined ? undefined : [destination];
+  const places = flags.region === undefined ? named : snapshots.inRegion(flags.region);
+  const among = flags.generation === undefined ? undefined : await snapshots.members(flags.generation);
   const filter: ListFilter = {
     ...(flags.since === undefined ? {} : { since: flags.since }),
     ...(flags.until === undefined ? {} : { until: flags.until }),
-    ...(destination === undefined ? {} : { destination }),
+    ...(places === undefined ? {} : { destinations: places }),
+    ...(among === undefined ? {} : { among }),
     ...(flags.purpose === undefined ? {} : { purpose: flags.purpose }),
     ...(flags.proven || flags.unproven ? { proof: flags.proven ? 'proven' : 'unproven' } : {}),
     isHeld: flags.held,
@@ -100,9 +104,12 @@ function refuseNonsense(flags: SnapshotsListFlags): void {
     throw new StrongroomError('E_USAGE', `${what} together make no sense`, { hint });
   };
   if (flags.all && flags.limit !== undefined) clash('--all and --limit', 'give one of them');
+  if (flags.destination !== undefined && flags.region !== undefined) clash('--destination and --region', 'give one');
   if (flags.proven && flags.unproven) clash('--proven and --unproven', 'leave both out');
-  if (flags.namesOnly && (flags.proven || flags.unproven || flags.held || flags.purpose !== undefined)) {
-    clash('--names-only and a filter by proof, hold or purpose', 'names do not tell those: leave --names-only out');
+  const isTold = flags.purpose !== undefined || flags.generation !== undefined;
+  if (flags.namesOnly && (flags.proven || flags.unproven || flags.held || isTold)) {
+    const hint = 'names do not tell those: leave --names-only out';
+    clash('--names-only and a filter by proof, hold, purpose or generation', hint);
   }
   if (flags.since !== undefined && flags.until !== undefined && flags.since > flags.until) {
     clash(`--since ${flags.since.toISOString()} and --until ${flags.until.toISOString()}`, 'exchange them');

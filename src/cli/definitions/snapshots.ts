@@ -8,6 +8,8 @@ export type SnapshotsListFlags = CommonFlags & {
   limit?: number;
   all: boolean;
   destination?: string;
+  region?: string;
+  generation?: 'last' | 'hourly' | 'daily' | 'weekly' | 'monthly' | 'yearly';
   purpose?: 'backup' | 'safety';
   proven: boolean;
   unproven: boolean;
@@ -59,6 +61,19 @@ export const snapshotsList: Definition<SnapshotsListFlags, []> = {
         optional: true,
         placeholder: 'name',
         brief: 'Only what this destination has, and the proofs of its copies',
+      },
+      region: {
+        kind: 'parsed',
+        parse: text,
+        optional: true,
+        placeholder: 'name',
+        brief: 'Only what a destination in this region has, and the proofs of the copies there',
+      },
+      generation: {
+        kind: 'enum',
+        values: ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'],
+        optional: true,
+        brief: 'Only those that the retention keeps as one of these; opens every manifest',
       },
       purpose: {
         kind: 'enum',

@@ -51,8 +51,8 @@ describe('a listing', () => {
     ['what a restore kept', { purpose: 'safety' }, [0]],
     ['what is proven', { proof: 'proven' }, [1]],
     ['what is not', { proof: 'unproven' }, [0, 2, 3]],
-    ['what is proven in a', { proof: 'proven', destination: 'a' }, [1]],
-    ['what is proven in b', { proof: 'proven', destination: 'b' }, []],
+    ['what is proven in a', { proof: 'proven', destinations: ['a'] }, [1]],
+    ['what is proven in b', { proof: 'proven', destinations: ['b'] }, []],
     ['what is held', { isHeld: true }, [3]],
     ['proven backups that are held', { isHeld: true, proof: 'proven' }, []],
   ])('shows %s', async (_name, filter, expected) => {
@@ -70,7 +70,7 @@ describe('a listing', () => {
 
   it('has what a destination has', async () => {
     await on.remove('manifests', ids[2] as SnapshotId, ['b']);
-    expect(idsOf(await list({ destination: 'b' }))).toEqual([ids[0], ids[1], ids[3]]);
+    expect(idsOf(await list({ destinations: ['b'] }))).toEqual([ids[0], ids[1], ids[3]]);
     expect((await list()).snapshots[2]).toMatchObject({ destinations: ['a'] });
   });
 
@@ -134,7 +134,7 @@ describe('a proof', () => {
     await write({ destination: 'b' });
     expect(await proof()).toBe('bad');
     expect(idsOf(await list({ proof: 'proven' }))).toEqual([]);
-    expect(idsOf(await list({ proof: 'proven', destination: 'b' }))).toEqual([ids[1]]);
+    expect(idsOf(await list({ proof: 'proven', destinations: ['b'] }))).toEqual([ids[1]]);
   });
 
   it('that nobody trusted signed neither harms nor helps, and is told', async () => {
@@ -163,7 +163,7 @@ describe('on the command line', () => {
     const all = await runCli(cli(), options());
     expect(all).toMatchObject({ code: 0, stderr: '' });
     const [titles, ...rows] = all.stdout.trimEnd().split('\n');
-    expect(titles).toMatch(/^SNAPSHOT +TAKEN +PURPOSE +SIZE +PROOF +HELD +IN +NOT IN$/);
+    expect(titles).toMatch(/^SNAPSHOT +TAKEN +PURPOSE +SIZE +PROOF +MARK +HELD +IN +NOT IN$/);
     expect(rows.map((row) => row.slice(0, 26))).toEqual(ids);
     expect(rows[1]).toMatch(/ backup .*iB {2}good 20\d\d-\d\d-\d\d in a +a, b$/);
     expect(rows[3]).toMatch(/ ana +a, b$/);

@@ -208,6 +208,10 @@ function tellEvent(log: Log, event: WorkerEvent): void {
       );
     case 'failed': {
       const err = isError(event.error) ? event.error.toJSON() : String(event.error);
+      // Two jobs of one cluster that are due in the same minute: that is what the lease is for, and no failure.
+      if (event.willRetry && isError(event.error, 'E_LOCKED')) {
+        return log.info({ ...named(event.work), err }, 'another run holds the cluster; this one is tried again');
+      }
       return log.error({ ...named(event.work), err, willRetry: event.willRetry }, 'run failed');
     }
     case 'stalled':

@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -14,6 +16,7 @@ const SMALL_NURSERY = '--max-semi-space-size=1';
 const OLDEST_NODE = 20;
 const NODE_OF_JOBS = 24;
 const PROJECTS = ['unit', 'integration', 'e2e'];
+const VITEST = 'node_modules/vitest/vitest.mjs';
 
 const JOBS = {
   quickstart: (args) => script('scripts/quickstart.ts', args),
@@ -103,8 +106,33 @@ async function runTests(args) {
     const code = await script('scripts/test-tools.ts', []);
     if (code !== 0) return code;
   }
-  const vitest = ['run', ...(project ? ['--project', project, ...args.slice(1)] : args)];
-  return script('node_modules/vitest/vitest.mjs', vitest, { cwd: root });
+  if (project) return script(VITEST, ['run', '--project', project, ...args.slice(1)], { cwd: root });
+  const unit = await runProject('unit', args);
+  // Both wait for servers most of the time: one after the other they would take twice as long.
+  const others = await Promise.all([runProject('integration', args), runProject('e2e', args)]);
+  return tellTotal([unit, ...others]);
+}
+
+/** Its lines as they come, each whole: two projects share the terminal. */
+async function runProject(project, args) {
+  let counts = null;
+  const onLine = (line) => {
+    process.stdout.write(`${line}\n`);
+    const found = /^(\d+) passed, (\d+) failed, (\d+) skipped$/.exec(line);
+    if (found) counts = found.slice(1).map(Number);
+  };
+  const vitest = ['run', '--project', project, '--passWithNoTests', ...args];
+  return { project, code: await script(VITEST, vitest, { cwd: root, onLine }), counts };
+}
+
+function tellTotal(results) {
+  const [passed, failed, skipped] = [0, 1, 2].map((i) =>
+    results.reduce((sum, { counts }) => sum + (counts?.[i] ?? 0), 0),
+  );
+  const bad = results.filter(({ code }) => code !== 0);
+  for (const { project, code } of bad) process.stdout.write(`test: ${project} FAILED with exit code ${code}\n`);
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
+  return bad[0]?.code ?? 0;
 }
 
 async function runChecks() {
@@ -130,12 +158,13 @@ async function runChecks() {
  * Runs a child with our terminal and resolves to its exit code, 128 + n when a signal ended it. SIGTERM and SIGHUP are
  * passed on once, SIGINT too unless the terminal has sent it to the child itself.
  */
-function run(command, args, { cwd = root, stdio = 'inherit' } = {}) {
+function run(command, args, { cwd = root, stdio = 'inherit', onLine } = {}) {
   const cache = resolve(root, process.env.STRONGROOM_CACHE ?? '.cache');
   mkdirSync(cache, { recursive: true });
   const path = `${join(modules, '.bin')}${delimiter}${process.env.PATH ?? ''}`;
   const env = { ...process.env, PATH: path, NODE_COMPILE_CACHE: join(cache, 'node-compile') };
-  const child = spawn(command, args, { cwd, env, stdio });
+  const child = spawn(command, args, { cwd, env, stdio: onLine ? ['ignore', 'pipe', 'pipe'] : stdio });
+  const lines = onLine ? [child.stdout, child.stderr].map((input) => readLines(input, onLine)) : [];
   const forwarded = new Set();
   const forward = (signal) => {
     if (forwarded.has(signal) || (signal === 'SIGINT' && inForeground())) return;
@@ -148,9 +177,14 @@ function run(command, args, { cwd = root, stdio = 'inherit' } = {}) {
     child.once('error', (cause) => reject(new Refusal(`${command} did not start: ${cause.message}`)));
     child.once('exit', (code, signal) => {
       for (const each of signals) process.off(each, forward);
-      done(code ?? 128 + constants.signals[signal]);
+      // What it left running may keep the pipe open: its own end is what counts.
+      Promise.race([Promise.all(lines), wait(1_000)]).then(() => done(code ?? 128 + constants.signals[signal]));
     });
   });
+}
+
+async function readLines(input, onLine) {
+  for await (const line of createInterface({ input })) onLine(line);
 }
 
 /** In the foreground of a terminal, Ctrl-C goes to the whole process group: forwarding would make two of it. */

@@ -178,3 +178,48 @@ ChildProcess.prototype.kill = function (signal) { console.log('forwarded ' + sig
     expect(result.stderr).toBe('Node 18.20.4 is too old: install Node 20 or newer');
   });
 });
+
+describe('test', () => {
+  const VITEST = `
+import { existsSync, writeFileSync } from 'node:fs';
+const project = process.argv[process.argv.indexOf('--project') + 1];
+writeFileSync(project + '.began', '');
+const other = { integration: 'e2e', e2e: 'integration' }[project];
+const end = () => {
+  process.stdout.write('a line of ' + project);
+  process.stdout.write(' that came in two pieces\\n');
+  const failed = process.env.FAILS === project ? 1 : 0;
+  console.log(2 - failed + ' passed, ' + failed + ' failed, 1 skipped');
+  process.exitCode = failed;
+};
+// Each of the two ends only after it has seen that the other one began.
+const look = () => (other === undefined || existsSync(other + '.began') ? end() : setTimeout(look, 20));
+look();
+`;
+  const runTests = async (fails: string) => {
+    await mkdir(join(root, 'node_modules', 'vitest'), { recursive: true });
+    await writeFile(join(root, 'node_modules', 'vitest', 'vitest.mjs'), VITEST);
+    await writeFile(join(root, 'scripts', 'test-tools.ts'), '');
+    const env = { npm_config_cache: join(root, 'npm-cache'), FAILS: fails };
+    return await execa(process.execPath, [join(root, 'scripts', 'run.mjs'), 'test'], { cwd: root, env, reject: false });
+  };
+
+  test('runs the slow projects side by side, and adds up what they say', async () => {
+    const { exitCode, stdout } = await runTests('none');
+    expect(exitCode).toBe(0);
+    const lines = stdout.split('\n');
+    for (const project of ['unit', 'integration', 'e2e']) {
+      expect(lines).toContain(`a line of ${project} that came in two pieces`);
+    }
+    expect(lines.at(-1)).toBe('6 passed, 0 failed, 3 skipped');
+  });
+
+  test.each(['unit', 'integration', 'e2e'])('fails when %s does', async (project) => {
+    const { exitCode, stdout } = await runTests(project);
+    expect(exitCode).toBe(1);
+    expect(stdout.split('\n').slice(-2)).toEqual([
+      `test: ${project} FAILED with exit code 1`,
+      '5 passed, 1 failed, 3 skipped',
+    ]);
+  });
+});

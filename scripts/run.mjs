@@ -178,7 +178,8 @@ function run(command, args, { cwd = root, stdio = 'inherit', onLine } = {}) {
     child.once('exit', (code, signal) => {
       for (const each of signals) process.off(each, forward);
       // What it left running may keep the pipe open: its own end is what counts.
-      Promise.race([Promise.all(lines), wait(1_000)]).then(() => done(code ?? 128 + constants.signals[signal]));
+      const read = Promise.race([Promise.all(lines), wait(1_000, undefined, { ref: false })]);
+      done(read.then(() => code ?? 128 + constants.signals[signal]));
     });
   });
 }

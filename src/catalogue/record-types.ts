@@ -22,6 +22,8 @@ export const runRecordSchema = z.object({
   endedAt: time,
   outcome: z.enum(['done', 'partly', 'failed']),
   error: failure.nullable(),
+  /** true = whoever started it meant to start it again for this error; absent = the failure is the end of it */
+  willRetry: z.boolean().exactOptional(),
   /** what was promised and is missing */
   missing: z.array(z.string()),
   /** the snapshot that it made; null = none */

@@ -22,6 +22,8 @@ export type Work = {
   dueAt: Date | null;
   /** it was missed, and is made up for */
   isCatchUp: boolean;
+  /** when it fails now, the queue does not start it again */
+  isLastTry: boolean;
   /** whoever asked for it by hand, as the queue has the name */
   askedBy?: string;
 };
@@ -215,7 +217,7 @@ export class QueueWorker {
       return result;
     } catch (error) {
       const mayHelp = signal.aborted || (isError(error) && error.retryable);
-      const willRetry = mayHelp && queued.attemptsMade + 1 < (queued.opts.attempts ?? 1);
+      const willRetry = mayHelp && !work.isLastTry;
       this.#deps.onEvent({ kind: 'failed', work, error, willRetry });
       // Message and stack go to Redis; details and causes do not.
       const message = describeError(error);
@@ -244,7 +246,7 @@ export class QueueWorker {
     };
   }
 
-  #workOf({ name, data, opts }: QueuedJob<JobData, JobReturn>): Work {
+  #workOf({ name, data, opts, attemptsMade }: QueuedJob<JobData, JobReturn>): Work {
     const job = this.#wanted.get(name);
     if (job === undefined) {
       this.#deps.log.warn({ name }, 'a job that the config of this worker does not schedule is refused');
@@ -259,7 +261,8 @@ export class QueueWorker {
       dueAt = dueAtOrBefore(job.schedule, new Date(startsAt));
     }
     const askedBy = data.askedBy === undefined ? {} : { askedBy: String(data.askedBy).slice(0, MAX_NAME) };
-    return { cluster: job.cluster, job: job.job, dueAt, isCatchUp, ...askedBy };
+    const isLastTry = attemptsMade + 1 >= (opts.attempts ?? 1);
+    return { cluster: job.cluster, job: job.job, dueAt, isCatchUp, isLastTry, ...askedBy };
   }
 
   #watched<T extends { on(event: 'error', listener: (error: Error) => void): unknown }>(emitter: T): T {

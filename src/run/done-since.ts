@@ -10,7 +10,7 @@ import type { JobName } from './job.ts';
 export type Sources = { catalogue: Catalogue; records: Records };
 
 export type Attempt = {
-  /** `failed`: it was tried for this due time, and said why; it is not missed, and not done */
+  /** `failed`: it was tried for this due time to the last try, and said why; it is not missed, and not done */
   outcome: RunRecord['outcome'];
   run: string;
   /** when it began */
@@ -19,8 +19,8 @@ export type Attempt = {
 
 /**
  * The run of `job` that began at `since` or later, a good one before a failed one; null = nobody has even tried, or whoever
- * did was stopped. A backup
- * counts by its manifest, also where its run record was never written: the process may have died in between.
+ * did was stopped, or was to try again. A backup counts by its manifest, also where its run record was never written: the
+ * process may have died in between.
  * Rejects when no destination answers, or gives a record that it lists.
  */
 export async function attemptSince(
@@ -51,6 +51,8 @@ export async function attemptSince(
     if (at < since) break;
     // Stopped from outside, it says nothing about the work; and the queue that was to start it again may have been emptied.
     if (record.error?.code === 'E_INTERRUPTED') continue;
+    // Its failure was not told, since another try was to follow: that one counts, and it may have been lost with the queue.
+    if (record.willRetry === true) continue;
     const attempt = { outcome: record.outcome, run: record.run, at };
     if (record.outcome !== 'failed') return attempt;
     failed ??= attempt;

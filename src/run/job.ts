@@ -10,6 +10,8 @@ export type Request = {
   door: RunRecord['door'];
   /** the due time that the run is for; null = it was not scheduled */
   dueAt: Date | null;
+  /** after an error that may pass it is started again, by whoever started it; default false */
+  hasMoreTries?: boolean;
   /** whoever asked for it by name */
   askedBy?: string;
 };

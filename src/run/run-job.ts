@@ -85,6 +85,7 @@ async function runRecorded(
         endedAt: systemClock.now().toISOString(),
         outcome: 'failed',
         error: failureOf(e),
+        ...(request.hasMoreTries === true && isError(e) && e.retryable ? { willRetry: true } : {}),
         missing: [],
         snapshot: null,
         timings: { total: performance.now() - began },

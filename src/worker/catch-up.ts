@@ -12,8 +12,9 @@ export function dueByNow({ schedule }: ScheduledJob, now: Date): Date {
 }
 
 /**
- * Was the run of `job` for `due` missed? One that was done, or was tried and failed, was not: a failure is no secret. What was not
- * missed never will be. Rejects when no destination answers.
+ * Was the run of `job` for `due` missed? To be asked only when no run of it waits in the queue. One that was done, or was
+ * tried to the end and failed, was not: that failure was told. What was not missed never will be. Rejects when no
+ * destination answers.
  */
 export async function wasMissed(sources: Sources, job: ScheduledJob, due: Date, signal: AbortSignal): Promise<boolean> {
   return (await attemptSince(sources, job.job, due, signal)) === null;

@@ -148,7 +148,7 @@ export class Fleet implements Disposable {
   }
 
   async #run(app: App, job: Job, work: Work, signal: AbortSignal): Promise<JobReturn> {
-    const { cluster: name, dueAt, isCatchUp, askedBy } = work;
+    const { cluster: name, dueAt, isCatchUp, isLastTry, askedBy } = work;
     const cluster = parseClusterName(name);
     const id = `${name}.${job.name}`;
     const begun = this.#options.clock.now();
@@ -163,7 +163,7 @@ export class Fleet implements Disposable {
     const before = await done();
     if (before !== null) return before;
     const door = isCatchUp ? 'catch-up' : dueAt === null ? 'command' : 'schedule';
-    const request = { door, dueAt, ...(askedBy === undefined ? {} : { askedBy }) } as const;
+    const request = { door, dueAt, hasMoreTries: !isLastTry, ...(askedBy === undefined ? {} : { askedBy }) } as const;
     let ran: Ran;
     try {
       ran = await runJob(job, app, cluster, request, signal);

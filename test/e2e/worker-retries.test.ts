@@ -10,6 +10,7 @@ import { worldEnv } from '../support/world.ts';
 
 const LONG_AGO = { backup: { cron: '30 4 1 1 *' } };
 const LOOKED = 'looked for missed runs';
+const MISSED = 'a run was missed; it is made up for now';
 type Document = Record<string, unknown>;
 
 function clusterOf(document: Document): Document {
@@ -32,16 +33,16 @@ async function isTriedAgain(
   codes: string[],
   mend: () => unknown,
 ): Promise<void> {
-  const { willRetry, err } = await worker.says('run failed', undefined, 120_000);
+  const { willRetry, err } = await worker.says('run failed');
   expect(willRetry).toBe(true);
   expect(codes).toContain((err as { code: string }).code);
   await mend();
-  await worker.says('run ended', undefined, 120_000);
+  await worker.says('run ended');
   expect((await worker.end()).code).toBe(0);
   expect(await scene.snapshots()).toHaveLength(1);
 }
 
-it('a wrong password: one login, and no second one', async () => {
+it.concurrent('a wrong password: one login, and no second one', async () => {
   await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
   await using http = await startHttpFaultProxy(scene.cluster.first.url);
   await scene.cluster.call('POST', 'sys/auth/userpass', { type: 'userpass' });
@@ -56,7 +57,7 @@ it('a wrong password: one login, and no second one', async () => {
   expect(logins()).toBe(1);
 });
 
-it('a node that is down: tried again, with time between', async () => {
+it.concurrent('a node that is down: tried again, with time between', async () => {
   await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
   await scene.proxy.set({ kind: 'refuse' });
   const worker = scene.worker();
@@ -71,7 +72,26 @@ it('a node that is down: tried again, with time between', async () => {
   expect((started[1] ?? 0) - (failed[0] ?? 0)).toBeGreaterThan(14_000);
 });
 
-it('a key that may not be used: not tried again', async () => {
+it.concurrent('a try that Redis forgot: made by the next look, once', async () => {
+  await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
+  await scene.proxy.set({ kind: 'refuse' });
+  const worker = scene.worker();
+  const { willRetry } = await worker.says('run failed');
+  expect(willRetry).toBe(true);
+  await worker.saysAgain(LOOKED, 2);
+  expect(worker.count(MISSED)).toBe(1);
+  await scene.proxy.set({ kind: 'pass' });
+  await scene.redis.flush();
+  await worker.says('run ended');
+  await worker.saysAgain(LOOKED, 3);
+  expect(worker.count('run started')).toBe(2);
+  // The due time was told of as missed before, and is missed once.
+  expect(worker.count(MISSED)).toBe(1);
+  expect((await worker.end()).code).toBe(0);
+  expect(await scene.snapshots()).toHaveLength(1);
+});
+
+it.concurrent('a key that may not be used: not tried again', async () => {
   await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
   await using kms = await startKms();
   const keyId = kms.createKey({ region: 'eu-central-1' });
@@ -83,7 +103,7 @@ it('a key that may not be used: not tried again', async () => {
   await failsOnce(scene.worker(worldEnv({ accessKeyId: '', secretAccessKey: '' })), 'E_KEY_UNAVAILABLE');
 });
 
-it('a store that is too busy: tried again', async () => {
+it.concurrent('a store that is too busy: tried again', async () => {
   await using scene = await WorkerScene.open(LONG_AGO, { lookEvery: '1s' });
   const server = await sharedServer('versitygw');
   await using s3 = await FailingS3.start(server.endpoint);
@@ -107,9 +127,9 @@ it('a store that is too busy: tried again', async () => {
   }
   const env = worldEnv(server);
   const worker = scene.worker(env);
-  const { willRetry, err } = await worker.says('run failed', undefined, 200_000);
+  const { willRetry, err } = await worker.says('run failed');
   expect(willRetry, JSON.stringify(err)).toBe(true);
   s3.reset();
-  await worker.says('run ended', undefined, 200_000);
+  await worker.says('run ended');
   expect((await worker.end()).code).toBe(0);
 });

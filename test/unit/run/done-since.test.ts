@@ -58,6 +58,21 @@ describe('a backup', () => {
   });
 });
 
+describe('a try that was to be followed by another', () => {
+  it('was none by itself: the next one may have been lost with the queue', async () => {
+    await record(7, { outcome: 'failed', willRetry: true });
+    expect(await ask('verify', at(6))).toBeNull();
+    const last = await record(7, { outcome: 'failed' }, 1);
+    expect(await ask('verify', at(6))).toMatchObject({ outcome: 'failed', run: last });
+  });
+
+  it('hides no earlier run that was the end of it', async () => {
+    const run = await record(6, { outcome: 'failed' });
+    await record(7, { outcome: 'failed', willRetry: true });
+    expect(await ask('verify', at(6))).toMatchObject({ run });
+  });
+});
+
 describe('any other job', () => {
   it('is done by a run that began since then, and by no other job', async () => {
     await record(5);

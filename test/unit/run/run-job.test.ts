@@ -6,7 +6,7 @@ import type { App } from '../../../src/app.ts';
 import type { RunRecord } from '../../../src/catalogue/record-types.ts';
 import { StrongroomError } from '../../../src/core/errors.ts';
 import { newSnapshotId } from '../../../src/core/ids.ts';
-import type { Job, JobOutcome } from '../../../src/run/job.ts';
+import type { Job, JobOutcome, Request } from '../../../src/run/job.ts';
 import { runJob } from '../../../src/run/run-job.ts';
 import { Shelf } from '../../support/shelf.ts';
 import { openApp } from '../../support/strongroom-app.ts';
@@ -35,8 +35,8 @@ async function recorded(): Promise<RunRecord[]> {
   return await Promise.all(names.map((name) => records.readRun(name, never)));
 }
 
-const start = async (job: Job, signal = never) =>
-  await runJob(job, app, shelf.deps.cluster, { door: 'schedule', dueAt: DUE }, signal);
+const start = async (job: Job, signal = never, more: Partial<Request> = {}) =>
+  await runJob(job, app, shelf.deps.cluster, { door: 'schedule', dueAt: DUE, ...more }, signal);
 
 it('a run that keeps every promise is done, in both destinations, under the id that the job was given', async () => {
   const snapshot = newSnapshotId(new Date());
@@ -78,6 +78,25 @@ it('a failure is recorded with its words, and passed on as it is', async () => {
   });
   expect(JSON.stringify(record)).not.toContain('a secret');
 });
+
+it.each([
+  ['E_STORE_UNREACHABLE', true, true],
+  ['E_STORE_UNREACHABLE', false, undefined],
+  ['E_STORE_FULL', true, undefined],
+] as const)(
+  '%s, with more tries to follow: %s; recorded as one that is tried again: %s',
+  async (code, hasMoreTries, said) => {
+    const e = new StrongroomError(code, 'in vain');
+    await expect(
+      start(
+        jobOf(() => Promise.reject(e)),
+        never,
+        { hasMoreTries },
+      ),
+    ).rejects.toBe(e);
+    expect((await recorded()).map(({ willRetry }) => willRetry)).toEqual([said]);
+  },
+);
 
 it('a defect is one', async () => {
   await expect(start(jobOf(() => Promise.reject(new TypeError('undefined is no function'))))).rejects.toThrow(

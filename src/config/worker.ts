@@ -12,7 +12,9 @@ export const worker = z.strictObject({
   probeEvery: duration()
     .refine((ms) => ms >= 1_000, { error: 'shorter than a second; write at least 1s' })
     .prefault('1m')
-    .describe('between two probes of a cluster: KMS keys by a real Encrypt, certificates, a configured token'),
+    .describe(
+      'between two probes of the KMS keys of a cluster by a real Encrypt, which KMS charges for; certificates and a configured token are looked at every 10 minutes',
+    ),
   listen: listen()
     .exactOptional()
     .describe(

@@ -222,7 +222,7 @@ export const NOTIFY_METRICS = {
   },
 } as const satisfies Record<string, MetricSpec>;
 
-/** From the probes that a worker makes every `worker.probeEvery`: of KMS, of the nodes, of a configured token. */
+/** From the probes that a worker makes: of KMS every `worker.probeEvery`, of the nodes and a configured token every ten minutes. */
 export const PROBE_METRICS = {
   strongroom_probe_timestamp_seconds: {
     type: 'gauge',
@@ -315,7 +315,7 @@ export function renderMetrics(): string {
     },
     {
       title: 'What a worker probes',
-      text: 'The worker alone exports these: it asks KMS and the nodes every `worker.probeEvery`. Ends that were seen stay known when nobody answers any more.',
+      text: 'The worker alone exports these: it asks KMS every `worker.probeEvery`, and the nodes every ten minutes. Ends that were seen stay known when nobody answers any more.',
       metrics: PROBE_METRICS,
     },
     { title: 'The process', text: 'Every process with metrics exports these.', metrics: PROCESS_METRICS },

@@ -7,7 +7,7 @@ import type { Clock } from '../core/units.ts';
 import { type KeyFacts, KeyProbe } from './key-probe.ts';
 import { type LoginFacts, NOTHING_KNOWN, probeLogin } from './login-probe.ts';
 
-/** `probedAt` = when the last probe ended; null = none has. `since` = when the first one was waited for. */
+/** `probedAt` = when the last probe of its keys ended; null = none has. `since` = when the first one was waited for. */
 export type ClusterFacts = {
   cluster: string;
   since: Date;
@@ -56,19 +56,24 @@ export class ClusterProbe {
     return this.#facts;
   }
 
-  /** Never rejects but for a defect. After `signal` aborted or it was closed, nothing that it found is kept. */
-  async probe(signal: AbortSignal): Promise<void> {
+  /** Tries each key. Never rejects but for a defect. After `signal` aborted or it was closed, nothing that it found is kept. */
+  async probeKeys(signal: AbortSignal): Promise<void> {
     const stop = AbortSignal.any([signal, this.#closed.signal]);
     const deadline = AbortSignal.timeout(this.#options.limitMs);
     try {
-      const [login] = await Promise.all([
-        this.#probeLogin(AbortSignal.any([stop, deadline])),
-        ...this.#keys.map((key) => key.probe(deadline, stop)),
-      ]);
-      this.#facts = { ...this.#facts, login, probedAt: this.#options.clock.now() };
+      await Promise.all(this.#keys.map((key) => key.probe(deadline, stop)));
+      this.#facts = { ...this.#facts, probedAt: this.#options.clock.now() };
     } catch (e) {
       if (!stop.aborted) throw e;
     }
+  }
+
+  /** Looks at certificates and token, as {@link probeKeys} at keys; false = something could not be looked at. */
+  async probeLogin(signal: AbortSignal): Promise<boolean> {
+    const stop = AbortSignal.any([signal, this.#closed.signal]);
+    const { login, isWhole } = await this.#login(AbortSignal.any([stop, AbortSignal.timeout(this.#options.limitMs)]));
+    if (!stop.aborted) this.#facts = { ...this.#facts, login };
+    return isWhole;
   }
 
   close(): void {
@@ -77,7 +82,7 @@ export class ClusterProbe {
   }
 
   /** A cluster that hangs has the facts of before. */
-  async #probeLogin(signal: AbortSignal): Promise<LoginFacts> {
+  async #login(signal: AbortSignal): Promise<{ login: LoginFacts; isWhole: boolean }> {
     const { clock, log } = this.#options;
     const cluster = clusterConfig(this.#config, this.#facts.cluster);
     const before = this.#facts.login;
@@ -95,6 +100,6 @@ export class ClusterProbe {
       else log.warn({ cluster: name, err: said }, 'certificates or token cannot be looked at');
     }
     this.#told = said;
-    return found.facts;
+    return { login: found.facts, isWhole: said === '' };
   }
 }

@@ -128,10 +128,8 @@ describe('a worker', () => {
     });
     const worker = scene.worker(PROBE_ENV);
     const shows = async (pattern: RegExp): Promise<void> => {
-      await until(
-        `the metrics have ${pattern}; the worker said:\n${worker.stderr.slice(-2000)}`,
-        async () => (pattern.test(await (await fetch(`http://${listen}/metrics`)).text()) ? true : undefined),
-        { timeoutMs: 60_000 },
+      await until(`the metrics have ${pattern}; the worker said:\n${worker.stderr.slice(-2000)}`, async () =>
+        pattern.test(await (await fetch(`http://${listen}/metrics`)).text()) ? true : undefined,
       );
     };
     await shows(/^strongroom_kms_up\{cluster="prod",key="[^"]+",region="eu-central-1",use="seal"\} 1$/m);
@@ -145,7 +143,7 @@ describe('a worker', () => {
     const tries = () =>
       kms.calls.filter(({ operation, outcome }) => operation === 'Encrypt' && outcome !== 'ok').length;
     const before = tries();
-    await until('it was tried on', async () => (tries() > before + 3 ? true : undefined), { timeoutMs: 60_000 });
+    await until('it was tried on', async () => (tries() > before + 3 ? true : undefined));
     expect(worker.count('a KMS key does not encrypt')).toBe(1);
     kms.enableKey(seal);
     await worker.says('a KMS key encrypts again');

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.ts';
+import { createLog } from '../../src/core/log.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { type KmsEmulator, startKms } from '../support/kms-emulator.ts';
 import { PROBE_ENV, probing, type Said, saidBy } from '../support/probing.ts';
@@ -37,7 +38,7 @@ describe('keys', () => {
   });
 
   /** Two new keys, the seal's behind the proxy, of a cluster that nobody answers for. */
-  async function open(): Promise<void> {
+  async function open(node = 'http://127.0.0.1:1'): Promise<void> {
     seal = kms.createKey({ region: REGION });
     wrap = kms.createKey({ region: REGION });
     world = await World.create({
@@ -47,8 +48,16 @@ describe('keys', () => {
     });
     await world.write('role-id', 'r');
     await world.write('secret-id', 's');
-    const text = await world.config(['http://127.0.0.1:1']);
+    const text = await world.config([node]);
     file = await world.write('probed.yaml', `${await readFile(text, 'utf8')}worker: { probeEvery: 1s }\n`);
+  }
+  /** The same cluster so many times; their names. */
+  async function many(count: number): Promise<string[]> {
+    const document = parse(await readFile(file, 'utf8')) as { clusters: Record<string, unknown> };
+    const names = Array.from({ length: count }, (_, i) => `c${i}`);
+    document.clusters = Object.fromEntries(names.map((name) => [name, document.clusters['prod']]));
+    file = await world.write('many.yaml', stringify(document));
+    return names;
   }
   const bothUp = (said: Said): boolean =>
     said('kms_up', { use: 'seal' }) === 1 && said('kms_up', { use: 'wrap' }) === 1;
@@ -190,12 +199,11 @@ describe('keys', () => {
 
   it('of many clusters are tried a few at a time, and each has its turn though KMS hangs', async () => {
     await open();
-    const document = parse(await readFile(file, 'utf8')) as { clusters: Record<string, unknown> };
-    const names = Array.from({ length: 20 }, (_, i) => `c${i}`);
-    document.clusters = Object.fromEntries(names.map((name) => [name, document.clusters['prod']]));
-    file = await world.write('many.yaml', stringify(document));
+    const names = await many(20);
     await proxy.set({ kind: 'hang' });
     const limitMs = 2_000;
+    const said: string[] = [];
+    const log = createLog('warn', { write: (line) => void said.push(line) });
     const begun = performance.now();
     await probing(
       file,
@@ -208,15 +216,33 @@ describe('keys', () => {
             const isAlive = (name: string): boolean => said('kms_up', { cluster: name, use: 'wrap' }) === 1;
             return names.every((name) => isDead(name) && isAlive(name)) ? true : undefined;
           },
-          { timeoutMs: 60_000, everyMs: 10 },
+          { everyMs: 10 },
         );
       },
-      { limitMs },
+      { limitMs, keysAtOnce: 8, log },
     );
+    expect(said.filter((line) => line.includes('keys are not tried every worker.probeEvery'))).toHaveLength(1);
     // Each holds its place until the limit: 20 of them take three turns, and one after the other would take twenty.
     const turns = (performance.now() - begun) / limitMs;
     expect(turns).toBeGreaterThanOrEqual(2.9);
     expect(turns).toBeLessThan(15);
+  });
+
+  it('of many clusters are tried in time though every node of theirs hangs', async () => {
+    await using node = await startFaultProxy(kms.url);
+    await node.set({ kind: 'hang' });
+    await open(node.url.replace('http:', 'https:'));
+    const names = await many(120);
+    await probing(file, async (when) => {
+      const timesOf = (s: Said): (number | undefined)[] =>
+        names.map((cluster) => s('kms_last_success_timestamp_seconds', { cluster, use: 'seal' }));
+      let before: (number | undefined)[] = [];
+      for (const round of ['first', 'second', 'third']) {
+        const last = before;
+        const found = await when(`${round} round`, (s) => timesOf(s).every((at, i) => (at ?? 0) > (last[i] ?? 0)));
+        before = timesOf(found);
+      }
+    });
   });
 
   it('that another config names are known from the next probe on, and what is known of the others stays', async () => {

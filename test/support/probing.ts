@@ -27,20 +27,23 @@ export async function probing(
   change: Partial<ProberOptions> = {},
 ): Promise<void> {
   const config = await loadConfig(file, { env: PROBE_ENV });
-  const prober = new Prober({ config, clock: systemClock, log: silentLog, confirmMs: 200, ...change });
+  const prober = new Prober({
+    config,
+    clock: systemClock,
+    log: silentLog,
+    confirmMs: 200,
+    loginEveryMs: 1_000,
+    ...change,
+  });
   const over = new AbortController();
   const running = prober.run(over.signal);
   try {
     await test(
       (what, fits) =>
-        until(
-          what,
-          async () => {
-            const said = saidBy(prober.samples(new Date()));
-            return fits(said) ? said : undefined;
-          },
-          { timeoutMs: 60_000 },
-        ),
+        until(what, async () => {
+          const said = saidBy(prober.samples(new Date()));
+          return fits(said) ? said : undefined;
+        }),
       prober,
     );
   } finally {

@@ -113,7 +113,7 @@ describe('the metrics of a cluster', () => {
 });
 
 describe('the metrics of a worker', () => {
-  const work: Work = { cluster: 'prod', job: 'backup', dueAt: at(0), isCatchUp: false };
+  const work: Work = { cluster: 'prod', job: 'backup', dueAt: at(0), isCatchUp: false, isLastTry: false };
   const job: ScheduledJob = {
     id: 'prod.backup',
     cluster: 'prod',

@@ -56,7 +56,7 @@ export async function backup(deps: BackupDeps, options: BackupOptions, signal: A
   const now = deps.clock.now();
   const run = options.run ?? newRunId(now);
   const folder = runFolder(deps.spool.directory, deps.cluster);
-  await using _lock = await takeLock(join(folder, 'lock'), run, now);
+  await using _lock = await takeLock(join(folder, 'lock'), run, now, { fromSilent: true }, signal);
   // The spool's lock is for this machine; the lease is for all of them.
   await using lease = await inStage('lease', () => takeClusterLease(deps, run, signal));
   const either = AbortSignal.any([signal, lease.signal]);

@@ -36,7 +36,7 @@ const leaseSchema = z.object({
   ttlMs: z.number().int().positive(),
   /** counts the writes, so that no two have the same bytes and no two the same ETag */
   beat: z.number().int().nonnegative(),
-  /** by the clock of the holder: for people only, nothing is decided by it */
+  /** by the clock of the holder: for people. It decides no takeover, only how soon a run on the same machine is refused */
   since: z.iso.datetime(),
   renewedAt: z.iso.datetime(),
 });

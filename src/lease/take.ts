@@ -51,7 +51,8 @@ async function take(deps: LeaseDeps, options: TakeOptions, begun: number, signal
     watches = await lookAtAll(watches, taking, signal);
     const busy = watches.find((watch) => watch.judge(options.run, taking.self, deps.ttlMs).state === 'busy');
     holder = holderOf(busy ?? watches.find(({ sawLife }) => sawLife)) ?? holder;
-    const lives = watches.some((watch) => watch.sawLife || watch.holderLives(taking.self));
+    const now = deps.clock.now();
+    const lives = watches.some((watch) => watch.sawLife || watch.holderLives(taking.self, now, deps.ttlMs));
     const waitedMs = performance.now() - begun;
     if (holder !== null && lives && waitedMs >= options.waitMs && (busy !== undefined || options.waitMs === 0)) {
       throw heldByOther(deps.cluster, { ...holder, ttlMs: deps.ttlMs });

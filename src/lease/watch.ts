@@ -72,9 +72,13 @@ export class Watch {
     return { state: isExpired ? 'free' : 'busy', isExpired };
   }
 
-  /** Is the holder proven to live, without waiting for its next sign of life? */
-  holderLives(self: ProcessIdentity): boolean {
+  /**
+   * Is the holder proven to live, without waiting for its next sign of life? A process that is there and has renewed nothing for
+   * a ttl is stopped, or hangs: then only watching tells. On one machine both go by the same clock.
+   */
+  holderLives(self: ProcessIdentity, now: Date, ttlMs: number): boolean {
     const record = this.#sighting?.record ?? null;
-    return record !== null && record.state === 'held' && lifeOf(record, self) === 'alive';
+    if (record === null || record.state !== 'held' || lifeOf(record, self) !== 'alive') return false;
+    return Math.abs(now.getTime() - Date.parse(record.renewedAt)) < Math.max(ttlMs, record.ttlMs);
   }
 }

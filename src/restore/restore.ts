@@ -44,7 +44,8 @@ export async function restore(
   const start = performance.now();
   const run = options.run ?? newRunId(deps.clock.now());
   const folder = runFolder(deps.spool.directory, deps.into);
-  await using _lock = await takeLock(join(folder, 'lock'), run, deps.clock.now());
+  // A restore that somebody suspended is his to end: it may be right before its install.
+  await using _lock = await takeLock(join(folder, 'lock'), run, deps.clock.now(), { fromSilent: false }, signal);
   const { lease, notice: alone } = await inStage('lease', () => beAlone(deps, run, signal));
   await using _lease = lease;
   const lockedAt = performance.now();

@@ -40,7 +40,7 @@ describe('a backup that is stopped in the middle of its upload, past its lease',
     const pid = await processOn(first.pid);
     const isUploading = async () =>
       runs.proxies.a.count('part') > 0 && runs.proxies.b.count('part') > 0 ? true : undefined;
-    await until('it uploads', isUploading, { timeoutMs: 60_000 });
+    await until('it uploads', isUploading);
     stop(pid);
 
     // On another machine: another spool, and no way to see that the first still exists.

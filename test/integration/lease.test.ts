@@ -21,7 +21,7 @@ import { Shelf } from '../support/shelf.ts';
 import { until } from '../support/until.ts';
 import { worldEnv } from '../support/world.ts';
 
-const TTL_MS = 2_000;
+const TTL_MS = 6_000;
 /** So long that nothing runs out while a test looks. */
 const LONG_MS = 60_000;
 const cluster = parseClusterName('prod');
@@ -184,7 +184,7 @@ describe.each(servers)('on %s', (name) => {
       async (kind) => {
         const bucket = await newBucket();
         const proxy = stack.use(await FailingS3.start(server.endpoint));
-        const options = { bucket, via: proxy.url, partTimeoutMs: 300, requestTimeoutMs: 300 };
+        const options = { bucket, via: proxy.url, partTimeoutMs: 1_500, requestTimeoutMs: 1_500 };
         const lease = await take(options, { ttlMs: 2 * TTL_MS });
         const fault: S3Fault = { kind };
         proxy.fail('put', fault, 4);

@@ -15,7 +15,9 @@ import { hooked } from '../../support/hooked-store.ts';
 import { until } from '../../support/until.ts';
 import { cluster, LeaseScene, never, on } from './scene.ts';
 
-const TTL_MS = 400;
+const TTL_MS = 5_000;
+/** of a lease that is not to be lost by itself: a busy machine holds a process up for a second */
+const LONG_MS = 6_000;
 
 let scene: LeaseScene;
 beforeEach(async () => {
@@ -90,9 +92,9 @@ describe('a holder that lives', () => {
   });
 
   it('on another machine is believed at its next sign of life', async () => {
-    await using held = await scene.take({ self: on('far'), ttlMs: TTL_MS });
+    await using held = await scene.take({ self: on('far'), ttlMs: LONG_MS });
     // Were it not renewed, it would be taken over after the ttl.
-    await expect(scene.take({ ttlMs: TTL_MS })).rejects.toMatchObject({ code: 'E_LOCKED', details: { host: 'far' } });
+    await expect(scene.take({ ttlMs: LONG_MS })).rejects.toMatchObject({ code: 'E_LOCKED', details: { host: 'far' } });
     expect(held.heldIn).toEqual(['a']);
   });
 
@@ -186,11 +188,33 @@ describe('a holder that is gone', () => {
     expect(lease.token).toBe(8);
   });
 
+  it.each([-3_600_000, 3_600_000])(
+    'or hangs, on this machine, by a clock that is %i ms off: replaced after a ttl, and fenced, for it may wake up',
+    async (offMs) => {
+      const snapshot = newSnapshotId(new Date());
+      const startTime = processStartTime(process.ppid);
+      await scene.plant({
+        snapshot,
+        holder: { ...thisProcess(), pid: process.ppid, startTime, door: 'test' },
+        renewedAt: new Date(Date.now() + offMs).toISOString(),
+      });
+      const fenced: string[] = [];
+      const fence: Fence = async (id, stores) => {
+        fenced.push(id);
+        return await Promise.resolve(stores.map(({ name }) => name));
+      };
+      const begun = performance.now();
+      await using _lease = await scene.take({ ttlMs: TTL_MS, fence });
+      expect(performance.now() - begun).toBeGreaterThanOrEqual(TTL_MS);
+      expect(fenced).toEqual([snapshot]);
+    },
+  );
+
   it('is given its own ttl where that is longer, up to a limit', async () => {
-    await scene.plant({ ttlMs: 900 });
+    await scene.plant({ ttlMs: 2 * TTL_MS });
     const begun = performance.now();
-    await using _lease = await scene.take({ ttlMs: 100 });
-    expect(performance.now() - begun).toBeGreaterThanOrEqual(900);
+    await using _lease = await scene.take({ ttlMs: TTL_MS });
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(2 * TTL_MS);
   });
 
   it.each(['not json', '{"schema":"9"}', 'x'.repeat(20_000)])(
@@ -312,7 +336,7 @@ describe('destinations that do not answer', () => {
 });
 
 it('removed by hand ends its holder, and is free', async () => {
-  await using held = await scene.take({ ttlMs: TTL_MS });
+  await using held = await scene.take({ ttlMs: LONG_MS });
   await rm(join(scene.root, 'a', leaseKey(cluster)));
   await until('the holder to stop', async () => await Promise.resolve(held.signal.aborted || undefined));
   expect(held.signal.reason).toMatchObject({ code: 'E_LOCKED', message: expect.stringContaining('removed') as string });

@@ -6,7 +6,7 @@ import { commitIn } from '../catalogue/tombstone.ts';
 import { isError, type StrongroomError } from '../core/errors.ts';
 import type { SnapshotId } from '../core/ids.ts';
 import { removeSpoolFiles } from '../spool/folder.ts';
-import { isProbe, kindPrefix, type ObjectKey, type ObjectKind, objectKey } from '../store/layout.ts';
+import { clusterPrefix, isProbe, type ObjectKey, type ObjectKind, objectKey } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { completeCopies } from './complete.ts';
 import { forget, noted } from './journal.ts';
@@ -202,13 +202,16 @@ function mayHealSoon(e: StrongroomError): boolean {
   return e.retryable && e.code !== 'E_STORE_CHECKSUM';
 }
 
-/** Uploads that no note speaks of: of this cluster's runs on other machines, and of the probes of killed runs. */
+/**
+ * Uploads that no note speaks of: of this cluster's runs on other machines, of whatever was killed while it wrote the
+ * lease or keys anew, and of the probes of killed runs.
+ */
 async function removeOldUploads(deps: SweepDeps, signal: AbortSignal): Promise<void> {
   const { cluster, log } = deps;
   const now = deps.clock.now().getTime();
   for (const { store } of deps.destinations) {
     try {
-      for await (const upload of store.listUnfinished(kindPrefix(cluster, 'data'), { signal })) {
+      for await (const upload of store.listUnfinished(clusterPrefix(cluster), { signal })) {
         if (!isProbe(upload.key) && now - upload.startedAt.getTime() < FOREIGN_UPLOAD_AGE_MS) continue;
         await store.abortUnfinished(upload, { signal });
         log.warn({ cluster, store: store.name, key: upload.key }, 'aborted an unfinished upload that was left behind');

@@ -6,7 +6,7 @@ import { note, noted } from '../../../src/backup/journal.ts';
 import { sweepAfterCrash, sweepAgain } from '../../../src/backup/sweep.ts';
 import { newRunId, type SnapshotId } from '../../../src/core/ids.ts';
 import { openTmp } from '../../../src/store/file-write.ts';
-import { type ObjectKind, objectKey } from '../../../src/store/layout.ts';
+import { leaseKey, type ObjectKey, type ObjectKind, objectKey } from '../../../src/store/layout.ts';
 import { filesIn } from '../../support/backup-trial.ts';
 import { Shelf } from '../../support/shelf.ts';
 
@@ -19,12 +19,13 @@ beforeAll(async () => {
 afterAll(() => shelf?.[Symbol.asyncDispose]());
 
 /** As `kill -9` leaves it: written, and not linked or not removed yet. */
-async function leaveTmp(where: 'a' | 'b', kind: ObjectKind, snapshot: SnapshotId): Promise<void> {
-  const key = objectKey(shelf.deps.cluster, kind, snapshot);
+async function leaveTmp(where: 'a' | 'b', key: ObjectKey): Promise<void> {
   const { handle } = await openTmp(join(shelf.world.directory, where, '.strongroom', 'tmp', key));
   await handle.writeFile('half of it');
   await handle.close();
 }
+
+const keyOf = (kind: ObjectKind, snapshot: SnapshotId): ObjectKey => objectKey(shelf.deps.cluster, kind, snapshot);
 
 const left = async (): Promise<string[]> => {
   const files = await Promise.all(['a', 'b'].map((name) => filesIn(join(shelf.world.directory, name))));
@@ -39,11 +40,11 @@ describe('the run after one that was killed', () => {
     const { snapshot } = await shelf.publish();
     const manifest = objectKey(shelf.deps.cluster, 'manifests', snapshot);
     if (!manifestIn.includes('b')) await rm(join(shelf.world.directory, 'b', manifest));
-    await leaveTmp('a', 'manifests', snapshot);
-    await leaveTmp('b', 'sigs', snapshot);
+    await leaveTmp('a', keyOf('manifests', snapshot));
+    await leaveTmp('b', keyOf('sigs', snapshot));
     // Of somebody else, perhaps at work: not ours to remove.
     const other = await shelf.publish();
-    await leaveTmp('b', 'keys', other.snapshot);
+    await leaveTmp('b', keyOf('keys', other.snapshot));
     const folder = join(shelf.world.directory, 'notes');
     await note(folder, newRunId(new Date()), snapshot);
     await writeFile(join(folder, 'x.spool'), 'half of it');
@@ -58,5 +59,18 @@ describe('the run after one that was killed', () => {
     const { entries } = await shelf.deps.catalogue.list(never);
     expect(entries.find((entry) => entry.snapshot === snapshot)?.destinations).toEqual(['a', 'b']);
     await rm(join(shelf.world.directory, 'b', '.strongroom', 'tmp'), { recursive: true });
+  });
+
+  it('removes after a day what was killed while it wrote the lease, or keys anew; until then somebody may be at work', async () => {
+    const { snapshot } = await shelf.publish();
+    await leaveTmp('a', leaseKey(shelf.deps.cluster));
+    await leaveTmp('b', keyOf('keys', snapshot));
+    const sweepAt = async (hours: number): Promise<string[]> => {
+      const clock = { now: () => new Date(Date.now() + hours * 3_600_000) };
+      await sweepAfterCrash({ ...shelf.deps, clock }, join(shelf.world.directory, 'notes'), never);
+      return await left();
+    };
+    expect(await sweepAt(23)).toHaveLength(2);
+    expect(await sweepAt(25)).toEqual([]);
   });
 });

@@ -54,7 +54,7 @@ describe.concurrent('a Shamir node', () => {
 
     const running = startCli(restoreArgs(app.configFile), { env: NO_S3 });
     const begun = async () => ((await installsOn(node)) > 0 ? true : undefined);
-    await Promise.race([until('the snapshot is handed over', begun, { timeoutMs: 120_000 }), running.finished]);
+    await Promise.race([until('the snapshot is handed over', begun), running.finished]);
     await seal();
     const closed = await running.finished;
     expect(closed).toMatchObject({ code: 12, stdout: '' });

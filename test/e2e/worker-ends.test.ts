@@ -19,7 +19,7 @@ async function metric(url: string, name: string, labels = '[^}]*'): Promise<numb
 
 async function showing(url: string, name: string, value: number): Promise<void> {
   const shown = async () => ((await metric(url, name)) === value ? true : undefined);
-  await until(`${name} is ${value}`, shown, { timeoutMs: 60_000, everyMs: 200 });
+  await until(`${name} is ${value}`, shown, { everyMs: 200 });
 }
 
 async function endsSoon(worker: RunningWorker, withinMs: number): Promise<void> {

@@ -48,12 +48,12 @@ async function metricsOf(worker: RunningWorker): Promise<(series: string) => num
   };
 }
 
-describe('a worker that reported a failure and was killed', () => {
+describe.concurrent('a worker that reported a failure and was killed', () => {
   it('is not needed for its end: the good run of another one resolves the same incident, and opens none', async () => {
     await using stack = new AsyncDisposableStack();
     const { scene, told } = await open(stack, EVERY_5_S);
     const first = scene.worker(told.env);
-    await until('a ping', async () => (told.pings.includes('/prod') ? true : undefined), { timeoutMs: 60_000 });
+    await until('a ping', async () => (told.pings.includes('/prod') ? true : undefined));
     expect(told.paged(KEY)).not.toContain('trigger');
 
     const mend = await breakLogin(scene);
@@ -98,7 +98,7 @@ describe('a worker that reported a failure and was killed', () => {
   });
 });
 
-describe('a missed run', () => {
+describe.concurrent('a missed run', () => {
   it('is told once by whoever makes up for it, and its end; destinations that are away are told, and their end', async () => {
     await using stack = new AsyncDisposableStack();
     const { scene, told } = await open(stack, LONG_AGO);
@@ -119,7 +119,7 @@ describe('a missed run', () => {
   });
 });
 
-describe('a config that changes', () => {
+describe.concurrent('a config that changes', () => {
   it('is told while it is refused; other sinks hear the end of what is open', async () => {
     await using stack = new AsyncDisposableStack();
     const { scene, told } = await open(stack, EVERY_5_S);
@@ -150,7 +150,7 @@ describe('a config that changes', () => {
   });
 });
 
-describe('the metrics of a worker', () => {
+describe.concurrent('the metrics of a worker', () => {
   it('agree with the destinations, and say what became of Redis and of the sinks', async () => {
     await using stack = new AsyncDisposableStack();
     const { scene, told } = await open(stack, LONG_AGO, { listen: '127.0.0.1:0' });
@@ -160,9 +160,7 @@ describe('the metrics of a worker', () => {
     told.hook.usual = { status: 403 };
     const worker = scene.worker(told.env);
     const asked = async (series: string, value: number): Promise<void> => {
-      await until(`${series} ${value}`, async () => ((await metricsOf(worker))(series) === value ? true : undefined), {
-        timeoutMs: 120_000,
-      });
+      await until(`${series} ${value}`, async () => ((await metricsOf(worker))(series) === value ? true : undefined));
     };
     await asked('strongroom_runs_total{cluster="prod",job="backup",outcome="done"}', 1);
     await asked('strongroom_missed_runs_total{cluster="prod",job="backup"}', 1);
@@ -203,7 +201,7 @@ describe('the metrics of a worker', () => {
   });
 });
 
-describe('a CronJob', () => {
+describe.concurrent('a CronJob', () => {
   it('tells the same, and neither a dead sink nor a slow one changes how it ends', async () => {
     await using stack = new AsyncDisposableStack();
     const { scene, told } = await open(stack, LONG_AGO);

@@ -10,9 +10,7 @@ describe('two workers', () => {
     await using scene = await WorkerScene.open(EVERY_5_S);
     const workers = [scene.worker(), scene.worker()];
     await Promise.all(workers.map((worker) => worker.says('the worker takes jobs')));
-    await until('three backups', async () => ((await scene.snapshots()).length >= 3 ? true : undefined), {
-      timeoutMs: 60_000,
-    });
+    await until('three backups', async () => ((await scene.snapshots()).length >= 3 ? true : undefined));
     const dues = workers.flatMap(({ lines }) =>
       lines.filter(({ msg }) => msg === 'run ended').map(({ dueAt }) => dueAt),
     );

@@ -97,7 +97,7 @@ describe('compose.yaml', () => {
           env: Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, here(value)])),
           ready: async () =>
             (await http(`${url}/v1/sys/health?uninitcode=200&sealedcode=200&standbyok=true`)).status === 200,
-          timeoutMs: 60_000,
+          timeoutMs: 120_000,
         }),
       );
     }
@@ -115,10 +115,10 @@ describe('compose.yaml', () => {
       const { servers } = answer.parse(json).data.config;
       return servers.map((server) => server.node_id).toSorted();
     };
-    await expect.poll(joined, { timeout: 60_000, interval: 250 }).toEqual([...nodes]);
+    await expect.poll(joined, { timeout: 120_000, interval: 250 }).toEqual([...nodes]);
     for (const url of urls) {
       await expect
-        .poll(async () => (await http(`${url}/v1/sys/health?standbyok=true`)).status, { timeout: 60_000 })
+        .poll(async () => (await http(`${url}/v1/sys/health?standbyok=true`)).status, { timeout: 120_000 })
         .toBe(200);
     }
   });

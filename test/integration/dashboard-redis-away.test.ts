@@ -47,9 +47,7 @@ describe('Redis that dies behind an open page', () => {
       (await page('/queues')).includes('Jobs by queue') ? true : undefined,
     );
     await redis.kill();
-    await until('the open page is told', async () => (live.text().includes('"queue-away"') ? true : undefined), {
-      timeoutMs: 10_000,
-    });
+    await until('the open page is told', async () => (live.text().includes('"queue-away"') ? true : undefined));
     expect(live.text()).toContain('what runs now is not known');
 
     for (const to of ['/runs', '/queues']) {
@@ -85,9 +83,7 @@ describe('Redis that dies behind an open page', () => {
       (await page('/queues')).includes('nothing listens') ? true : undefined,
     );
     await using live = await followEvents(site.url, headers);
-    await until('the page is told at once', async () => (live.text().includes('"queue-away"') ? true : undefined), {
-      timeoutMs: 5_000,
-    });
+    await until('the page is told at once', async () => (live.text().includes('"queue-away"') ? true : undefined));
     await redis.restart();
     await until('and told again', async () => (live.text().includes('"queue-back"') ? true : undefined));
   });

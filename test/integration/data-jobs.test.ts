@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { newRunId, type SnapshotId } from '../../src/core/ids.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { removeSnapshot } from '../../src/retention/remove.ts';
@@ -18,7 +18,6 @@ import { worldEnv } from '../support/world.ts';
 
 const CHILD = fileURLToPath(new URL('../support/replicate-child.ts', import.meta.url));
 // Several snapshots are encrypted and signed in each, on machines that do other things, too.
-vi.setConfig({ testTimeout: 300_000 });
 const never = new AbortController().signal;
 const TTL_MS = 2_000;
 

@@ -74,7 +74,7 @@ describe('a sink that fails for a while', () => {
     await using _ = notifier;
     const began = performance.now();
     for (let i = 0; i < 1_000; i += 1) notifier.notify(event({ key: `k${i}` }));
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(performance.now() - began).toBeLessThan(5_000);
     await until('the other has them all', async () => new Set(toldTo(other).flat()).size === 1_000 || undefined);
     expect(server.received.length).toBeLessThanOrEqual(1);
   });

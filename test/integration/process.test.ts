@@ -20,7 +20,7 @@ async function serve(...more: string[]) {
     command: node,
     args: ['-e', SERVER, String(port), ...more],
     ready: async () => (await read(port)) !== '',
-    timeoutMs: 20_000,
+    timeoutMs: 120_000,
     stopTimeoutMs: 300,
   });
   return { server, childPid: Number(await read(port)) };
@@ -73,7 +73,7 @@ describe('startProcess', () => {
       command: node,
       args: ['-e', 'console.log("no such port"); process.exit(7)'],
       ready: async () => false,
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
     });
     await expect(start).rejects.toThrow(/dying ended with code 7 before it was ready[^]*no such port/);
   });
@@ -111,7 +111,7 @@ describe('startProcess', () => {
         stop.abort(new Error('enough'));
         return false;
       },
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       signal: stop.signal,
     });
     await expect(start).rejects.toThrow('enough');
@@ -131,7 +131,7 @@ describe('startProcess', () => {
       ],
       env: { GIVEN: 'yes' },
       ready: async () => (await read(port)) !== '',
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
     });
     const seen: unknown = JSON.parse(await read(port));
     expect(seen).toMatchObject({ GIVEN: 'yes' });

@@ -40,7 +40,7 @@ describe('Redis', () => {
     expect(refused).toMatchObject({ code: 'E_QUEUE_UNREACHABLE', retryable: true });
     // Refused, not kept for later: whoever was told "no" must not see it done.
     expect(refused?.cause).toMatchObject({ message: expect.stringContaining("isn't writeable") as string });
-    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(performance.now() - start).toBeLessThan(5_000);
     await expect(one.untilReady(300, never)).rejects.toMatchObject({
       code: 'E_QUEUE_UNREACHABLE',
       message: `nothing listens at ${server.url}`,
@@ -84,7 +84,7 @@ describe('Redis', () => {
       (e: unknown) => redisError(e, one.name),
     );
     expect(refused).toMatchObject({ code: 'E_QUEUE_UNREACHABLE' });
-    expect(performance.now() - start).toBeLessThan(8_000);
+    expect(performance.now() - start).toBeLessThan(15_000);
     await Promise.all([away(producer.states, /./), away(worker.states, /no answer in time/)]);
     server.resume();
     await Promise.all([one.untilReady(20_000, never), two.untilReady(20_000, never)]);
@@ -192,7 +192,7 @@ describe('waiting', () => {
     await away(told, /nothing listens/);
     const start = performance.now();
     await connection[Symbol.asyncDispose]();
-    expect(performance.now() - start).toBeLessThan(2_500);
+    expect(performance.now() - start).toBeLessThan(5_000);
     expect(await waiting).toMatchObject({ code: 'E_BUG' });
   });
 });

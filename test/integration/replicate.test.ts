@@ -55,7 +55,7 @@ beforeAll(async () => {
   shelf = await Shelf.open(destinations, worldEnv(gateway));
   trial = new ReplicateTrial(shelf);
   older = await shelf.publish();
-}, 240_000);
+});
 afterAll(async () => {
   await shelf?.[Symbol.asyncDispose]();
   direct?.destroy();

@@ -62,7 +62,7 @@ describe('provide', () => {
   test('builds once for two processes: the second waits for the first', async () => {
     const go = join(root, 'go');
     const first = builder(go);
-    await expect.poll(builds, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(builds, { timeout: 120_000 }).toHaveLength(1);
     const second = builder(go);
     const [said] = (await once(second.stdout, 'data')) as [Buffer];
     expect(said.toString()).toBe('asking\n');
@@ -77,7 +77,7 @@ describe('provide', () => {
 
   test('takes over from a process that was killed, and removes its half', async () => {
     const first = builder(join(root, 'never'));
-    await expect.poll(builds, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(builds, { timeout: 120_000 }).toHaveLength(1);
     first.kill('SIGKILL');
     await first;
     expect(await readdir(root)).toContain('slow.lock');
@@ -103,7 +103,7 @@ describe('provide', () => {
 
   test('stops waiting for another process when aborted', async () => {
     const first = builder(join(root, 'never'));
-    await expect.poll(builds, { timeout: 10_000 }).toHaveLength(1);
+    await expect.poll(builds, { timeout: 120_000 }).toHaveLength(1);
     const signal = AbortSignal.timeout(50);
     const waiting = provide({ key: 'slow', progress: '', build: async () => {} }, root, signal);
     await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' });

@@ -123,7 +123,7 @@ test('a stopped process that keeps its port open is hanging, and does not hold u
   try {
     const started = performance.now();
     const view = await cluster.survey(never);
-    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(performance.now() - started).toBeLessThan(4_500);
     expect(view.nodes.find(({ url }) => url === standby.url)).toMatchObject({ state: 'hanging' });
     expect(view.nodes.filter(({ state }) => state === 'active')).toHaveLength(1);
     expect((await cluster.active(never)).url).not.toBe(standby.url);

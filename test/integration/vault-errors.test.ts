@@ -117,7 +117,7 @@ async function meetsEventually(message: RegExp, hint?: string): Promise<void> {
         await client.transport[Symbol.asyncDispose]();
         return error;
       },
-      { timeout: 15_000 },
+      { timeout: 120_000 },
     )
     .toMatchObject({
       code: 'E_VAULT_TLS',
@@ -177,7 +177,7 @@ test('a server that is not on raft storage', async () => {
     command: await ensureTool('bao-2.7.2'),
     args: ['server', '-dev', '-dev-no-store-token', '-dev-root-token-id=root', `-dev-listen-address=127.0.0.1:${port}`],
     ready: async (signal) => (await http(`http://127.0.0.1:${port}/v1/sys/health`, { signal })).status === 200,
-    timeoutMs: 20_000,
+    timeoutMs: 120_000,
   });
   expect(server.pid).toBeGreaterThan(0);
   const nodes = [`http://127.0.0.1:${port}`];
@@ -283,7 +283,7 @@ test('a sealed node, its shares, and a wrong one', async () => {
 
 test('OpenBao 2.6 gives its snapshot to the same code', async () => {
   await using cluster = vaultCluster(bao);
-  await expect.poll(() => cluster.active(never).then(() => 'active', String), { timeout: 20_000 }).toBe('active');
+  await expect.poll(() => cluster.active(never).then(() => 'active', String), { timeout: 120_000 }).toBe('active');
   const node = await cluster.active(never);
   expect(node.view).toMatchObject({ product: 'openbao', version: '2.6.2' });
   expect(await node.listenerReadTimeoutMs(never)).toBe(30_000);

@@ -36,4 +36,4 @@ it('eight clusters that were never backed up are backed up once, and what one wo
   await Promise.all(workers.map((worker) => worker.saysAgain('looked for missed runs', 2)));
   expect(proxy.requests.slice(asked)).toEqual([]);
   expect((await Promise.all(workers.map((worker) => worker.end()))).map(({ code }) => code)).toEqual([0, 0]);
-}, 300_000);
+});

@@ -43,7 +43,7 @@ async function start(queuePatienceMs = 200): Promise<WorkerNotices> {
 }
 
 function work(change: Partial<Work> = {}): Work {
-  return { cluster: 'prod-eu-1', job: 'backup', dueAt: new Date(), isCatchUp: false, ...change };
+  return { cluster: 'prod-eu-1', job: 'backup', dueAt: new Date(), isCatchUp: false, isLastTry: false, ...change };
 }
 
 function fails(error: unknown = denied, willRetry = false): void {

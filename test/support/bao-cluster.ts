@@ -11,6 +11,12 @@ import { createPki, type Pki } from './pki.ts';
 import { freePort } from './process.ts';
 import { until, type WaitOptions } from './until.ts';
 
+/**
+ * A busy machine holds its processes up for more than a second at times: with 1 here the leader then steps down, in
+ * whatever a test is looking at.
+ */
+const PATIENCE_AMONG_SEVERAL = 4;
+
 export type BaoVersion = '2.6.2' | '2.7.2';
 
 export type ClusterOptions = {
@@ -80,7 +86,8 @@ export class BaoCluster implements AsyncDisposable {
       const pki = options.tls === true ? await createPki(join(directory, 'pki')) : undefined;
       const seal = options.seal ?? { type: 'shamir' };
       const nodes: BaoNode[] = [];
-      for (let i = 1; i <= (options.nodes ?? 1); i += 1) {
+      const count = options.nodes ?? 1;
+      for (let i = 1; i <= count; i += 1) {
         const id = `${options.idPrefix ?? 'n'}${i}`;
         const config = {
           id,
@@ -88,6 +95,7 @@ export class BaoCluster implements AsyncDisposable {
           apiPort: await freePort(),
           clusterPort: await freePort(),
           seal,
+          ...(count > 1 && { patience: PATIENCE_AMONG_SEVERAL }),
           tls: await pki?.issue({ name: id }),
           listener: { ...options.listener, ...options.listenerTimeouts },
           top: options.top ?? {},

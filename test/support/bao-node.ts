@@ -84,7 +84,7 @@ export class BaoNode implements AsyncDisposable {
       args: ['server', `-config=${this.#configFile}`],
       env: { ...sealEnvironment(this.#config.seal), VAULT_LOG_FORMAT: 'standard' },
       ready,
-      timeoutMs: options.timeoutMs ?? 30_000,
+      timeoutMs: options.timeoutMs ?? 120_000,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     this.#logFiles.push(started.logFile);

@@ -29,7 +29,7 @@ export async function restartAll(
       const indexes = await Promise.all(cluster.nodes.map(appliedIndex));
       return indexes.every((index) => index === indexes[0]) ? now : undefined;
     },
-    { signal, timeoutMs: 60_000 },
+    { signal },
   );
 }
 

@@ -27,7 +27,7 @@ export type HttpAnswer = {
  * middle of a body of known length, over time. A chunked body that ends early but cleanly is an answer.
  */
 export async function http(url: string, options: HttpOptions = {}): Promise<HttpAnswer> {
-  const deadline = AbortSignal.timeout(options.timeoutMs ?? 10_000);
+  const deadline = AbortSignal.timeout(options.timeoutMs ?? 30_000);
   const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
   const body = encode(options.body);
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();

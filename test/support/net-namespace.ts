@@ -181,7 +181,7 @@ export class NetNamespace implements AsyncDisposable {
       command: 'ip',
       args: ['netns', 'exec', this.#far, process.execPath, FAR_END, JSON.stringify(spec)],
       ready: () => Promise.resolve(existsSync(ready)),
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
     });
     this.#stack.defer(() => farEnd[Symbol.asyncDispose]());
   }

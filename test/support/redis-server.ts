@@ -86,7 +86,7 @@ export class RedisServer implements AsyncDisposable {
       args: ['redis.conf', ...(this.options.isSentinel === true ? ['--sentinel'] : [])],
       cwd: this.#directory,
       ready: async () => (await this.command('ping')) === 'PONG',
-      timeoutMs: 20_000,
+      timeoutMs: 120_000,
     });
   }
 

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { ClusterName } from '../../src/core/ids.ts';
+import { leaseKey } from '../../src/store/layout.ts';
 import { filesIn, inBucket } from './backup-trial.ts';
 import { type BaoCluster, type ClusterOptions, startCluster } from './bao-cluster.ts';
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
@@ -16,6 +17,8 @@ import { type CliOptions, type RunningCli, startCli } from './strongroom-cli.ts'
 import { RESTORE_POLICY, World, worldEnv } from './world.ts';
 
 const CLUSTER = 'prod' as ClusterName;
+/** A write of the lease that was killed may be a live one of another machine: a backup removes it after a day. */
+const LEASE_WRITES = `.strongroom/tmp/${leaseKey(CLUSTER)}/`;
 /** of the canary, in the snapshot */
 export const KEPT = 'of the snapshot';
 
@@ -67,7 +70,9 @@ export class RestoreSite implements AsyncDisposable {
   static async open({ server, stateBytes, cache, direct = false, nodes = 1 }: SiteOptions): Promise<RestoreSite> {
     await using stack = new AsyncDisposableStack();
     const seal = { type: 'static', keyId: 'k1', keyHex: 'a7'.repeat(32) } as const;
-    const cluster = stack.use(await startCluster({ version: '2.7.2', nodes, seal }));
+    // 30 s by themselves, in which a slow machine does not upload what it should.
+    const listenerTimeouts = { http_read_timeout: '30m', http_write_timeout: '30m' };
+    const cluster = stack.use(await startCluster({ version: '2.7.2', nodes, seal, listenerTimeouts }));
     await grow(cluster, stateBytes);
     await cluster.call('POST', 'sys/mounts/kv', { type: 'kv' });
     await cluster.call('POST', 'kv/canary', { value: KEPT });
@@ -135,7 +140,7 @@ export class RestoreSite implements AsyncDisposable {
     const { objects, uploads } = await inBucket(this.#server, this.bucket);
     return [
       ...(await filesIn(this.world.spool)),
-      ...files.filter((path) => path.startsWith('.strongroom/tmp/')),
+      ...files.filter((path) => path.startsWith('.strongroom/tmp/') && !path.startsWith(LEASE_WRITES)),
       ...orphans(
         sortObjects(
           CLUSTER,

@@ -40,7 +40,7 @@ export async function startVersityGw(
           .concat(users.length === 0 ? [] : ['--iam-dir', iam])
           .concat('--health', '/health', 'posix', '--versioning-dir', versions, ...meta, objects),
         ready: answers(`${endpoint}/health`),
-        timeoutMs: 30_000,
+        timeoutMs: 120_000,
         ...(signal ? { signal } : {}),
       });
     // The policy of a bucket with several users is longer than an extended attribute of ext4.
@@ -99,7 +99,7 @@ export async function startLocalStack(signal?: AbortSignal): Promise<RunningS3> 
         PYTHONUNBUFFERED: '1',
       },
       ready: answers(`${endpoint}/_localstack/health`),
-      timeoutMs: 90_000,
+      timeoutMs: 240_000,
       ...(signal ? { signal } : {}),
     });
     return { process, endpoint, region: 'eu-west-1', accessKeyId: 'test', secretAccessKey: 'test' };
@@ -122,7 +122,7 @@ export async function startMoto(signal?: AbortSignal): Promise<RunningS3> {
       args: ['-H', '127.0.0.1', '-p', String(port)],
       cwd: data,
       ready: answers(`${endpoint}/moto-api/`),
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       ...(signal ? { signal } : {}),
     });
     return { process, endpoint, region: 'eu-west-1', accessKeyId: 'test', secretAccessKey: 'test' };

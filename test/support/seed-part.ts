@@ -35,7 +35,6 @@ export async function putWhenReady(
   options: BaoRequest = {},
 ): Promise<void> {
   await until(`${path} takes writes`, async () => (await put(context, path, body, options)).status, {
-    timeoutMs: 10_000,
     signal: context.signal,
   });
 }

@@ -66,7 +66,7 @@ export class SinkServer implements AsyncDisposable {
   async requests(count: number): Promise<Received[]> {
     const enough = async (): Promise<Received[] | undefined> =>
       this.received.length >= count ? [...this.received] : undefined;
-    return await until(`${count} requests at the sink`, enough, { timeoutMs: 15_000, everyMs: 5 });
+    return await until(`${count} requests at the sink`, enough, { everyMs: 5 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

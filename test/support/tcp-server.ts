@@ -29,24 +29,19 @@ export async function startTcp(onConnection: (socket: Socket) => void): Promise<
   };
 }
 
-/** A proxy to `target` that resets the client's connection once so many bytes came back (down) or went forth (up) on it. */
-export function cuttingProxy(target: string, cut: { downAfter?: number; upAfter?: number }): Promise<TcpServer> {
+/** A proxy to `target` that resets the client's connection once more than so many bytes went forth on it. */
+export function cuttingProxy(target: string, { upAfter }: { upAfter?: number }): Promise<TcpServer> {
   return startTcp((client) => {
     const upstream = createConnection(Number(new URL(target).port), '127.0.0.1');
     const end = (): void => {
       resetSocket(client);
       upstream.destroy();
     };
-    let down = 0;
     let up = 0;
-    upstream.on('data', (chunk: Buffer) => {
-      down += chunk.length;
-      if (cut.downAfter !== undefined && down > cut.downAfter) end();
-      else client.write(chunk);
-    });
+    upstream.on('data', (chunk: Buffer) => client.write(chunk));
     client.on('data', (chunk: Buffer) => {
       up += chunk.length;
-      if (cut.upAfter !== undefined && up > cut.upAfter) end();
+      if (upAfter !== undefined && up > upAfter) end();
       else upstream.write(chunk);
     });
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end);

@@ -65,16 +65,14 @@ export class ToldSinks implements AsyncDisposable {
   }
 
   async untilTold(key: string, state: string, from: SinkServer = this.hook): Promise<HookEvent> {
-    return await until(
-      `${state} ${key}; told was ${this.states(key, from).join(' ')}`,
-      async () => this.told(key, from).find((event) => event.state === state),
-      { timeoutMs: 120_000 },
+    return await until(`${state} ${key}; told was ${this.states(key, from).join(' ')}`, async () =>
+      this.told(key, from).find((event) => event.state === state),
     );
   }
 
   async untilPaged(key: string, last: string): Promise<void> {
     const isLast = async (): Promise<true | undefined> => (this.paged(key).at(-1) === last ? true : undefined);
-    await until(`${last} of ${key} at the pager`, isLast, { timeoutMs: 120_000 });
+    await until(`${last} of ${key} at the pager`, isLast);
   }
 
   /** Forgets what came until now. */

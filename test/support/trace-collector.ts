@@ -64,7 +64,7 @@ export class TraceCollector implements AsyncDisposable {
 
   /** The first span that fits, as soon as it is there. */
   async span(what: string, fits: (span: SeenSpan) => boolean): Promise<SeenSpan> {
-    return await until(`a span: ${what}`, async () => this.spans.find(fits), { timeoutMs: 60_000 });
+    return await until(`a span: ${what}`, async () => this.spans.find(fits));
   }
 
   /** Names of the spans right below `parent`, in the order in which they ended. */

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 export type WaitOptions = {
-  /** deadline in milliseconds; default 30,000 */
+  /** deadline in milliseconds; default 120,000: a busy machine is slow, and who waits for nothing may wait long */
   timeoutMs?: number;
   /** pause between two questions in milliseconds; default 50 */
   everyMs?: number;
@@ -19,7 +19,7 @@ export async function until<T>(
   probe: () => Promise<T | undefined>,
   options: WaitOptions = {},
 ): Promise<T> {
-  const timeoutMs = options.timeoutMs ?? 30_000;
+  const timeoutMs = options.timeoutMs ?? 120_000;
   const everyMs = options.everyMs ?? 50;
   const deadline = AbortSignal.timeout(timeoutMs);
   const ended = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);

@@ -30,23 +30,25 @@ export class RunningWorker {
   }
 
   /** Waits for a line that fits, among those that came already too. */
-  async says(what: string, fits: (line: LogLine) => boolean = () => true, timeoutMs = 90_000): Promise<LogLine> {
+  async says(what: string, fits: (line: LogLine) => boolean = () => true): Promise<LogLine> {
     const said = async () => this.lines.find((line) => line.msg === what && fits(line));
-    return await this.#until(`the worker says "${what}"`, said, timeoutMs);
+    return await this.#until(`the worker says "${what}"`, said);
   }
 
   /** Waits until it says `what` so many times more than it has until now. */
   async saysAgain(what: string, times = 1): Promise<void> {
     const before = this.count(what);
     const said = async () => (this.count(what) >= before + times ? true : undefined);
-    await this.#until(`the worker says "${what}" ${times} times more`, said, 90_000);
+    await this.#until(`the worker says "${what}" ${times} times more`, said);
   }
 
-  async #until<T>(what: string, probe: () => Promise<T | undefined>, timeoutMs: number): Promise<T> {
+  async #until<T>(what: string, probe: () => Promise<T | undefined>): Promise<T> {
     try {
-      return await until(what, probe, { timeoutMs });
+      return await until(what, probe, { timeoutMs: 600_000 });
     } catch (e) {
-      throw new Error(`not said: ${what}; it said:\n${this.stderr.slice(-3000)}`, { cause: e });
+      // Said every second, by some.
+      const said = this.stderr.split('\n').filter((line) => !line.includes('"looked for missed runs"'));
+      throw new Error(`not said: ${what}; it said:\n${said.join('\n').slice(-6000)}`, { cause: e });
     }
   }
 

@@ -58,10 +58,13 @@ describe('wrapIdentity', () => {
 
   it('asks all keys at once', async () => {
     world.kms.fail({ region: AWAY, with: 'hang' });
-    const [a, b] = [world.key(away.keyId, 'root', 300), world.key(world.kms.createKey({ region: AWAY }), 'root', 300)];
+    const [a, b] = [
+      world.key(away.keyId, 'root', 2_000),
+      world.key(world.kms.createKey({ region: AWAY }), 'root', 2_000),
+    ];
     const started = performance.now();
     await wrap({}, [a, b, home]);
-    expect(performance.now() - started).toBeLessThan(550);
+    expect(performance.now() - started).toBeLessThan(3_800);
   });
 
   it('records a region that is down, and goes on', async () => {

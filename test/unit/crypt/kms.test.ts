@@ -173,7 +173,7 @@ describe('the error table', () => {
     const error = await failure(world.key(arn, 'root', 150).wrap(identity, CONTEXT, signal));
     expect([error.code, error.retryable]).toEqual(['E_KEY_UNAVAILABLE', true]);
     expect(error.message).toMatch(/no answer within 0.15 s/);
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it('the deadline also ends what does not listen to signals, such as a credential look-up', async () => {

@@ -4,6 +4,7 @@ import { url } from '../../../src/http/html.ts';
 import { renderPage } from '../../../src/http/layout.ts';
 import { overviewPage, overviewQuery } from '../../../src/http/pages/overview.ts';
 import type { WatchedStatus } from '../../../src/observe/watch.ts';
+import { cpuMsSince } from '../../support/cpu-time.ts';
 
 const NOW = new Date('2027-03-10T12:00:00Z');
 const HOUR = 3_600_000;
@@ -56,9 +57,9 @@ describe('the overview', () => {
   it('of a thousand clusters is made in less than a second, and is of a bounded size', () => {
     const states = ['green', 'amber', 'red', 'old'] as const;
     const fleet = Array.from({ length: 1_000 }, (_, i) => watched(`cluster-${i}`, states[i % 4] ?? 'green'));
-    const began = performance.now();
+    const before = process.threadCpuUsage();
     const page = render(fleet);
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(cpuMsSince(before)).toBeLessThan(1_000);
     expect(Buffer.byteLength(page)).toBeLessThan(150_000);
     const all = Array.from({ length: 10 }, (_, i) => named(render(fleet, { page: String(i + 1) }))).flat();
     expect(new Set(all).size).toBe(1_000);

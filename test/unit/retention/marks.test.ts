@@ -1,7 +1,7 @@
 /** Snapshots that are bad and cannot be removed: marked, passed over by a restore, and back once they are proven good. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { newRunId, type SnapshotId, snapshotTime } from '../../../src/core/ids.ts';
 import { openSource } from '../../../src/restore/source.ts';
 import { objectKey } from '../../../src/store/layout.ts';
@@ -12,7 +12,6 @@ import { DAY_MS, PruneScene, type Published } from '../../support/prune-scene.ts
 import { openApp } from '../../support/strongroom-app.ts';
 
 // Each test encrypts and signs several snapshots, on machines that do other things, too.
-vi.setConfig({ testTimeout: 60_000 });
 const never = new AbortController().signal;
 const TWO = { a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } } as const;
 

@@ -1,9 +1,8 @@
 /** `snapshots list --generation`: what the policy keeps, by the same facts as a prune. */
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { DAY_MS, PruneScene } from '../../support/prune-scene.ts';
 import { runCli, runJson } from '../../support/strongroom-cli.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
 const TWO = { a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } } as const;
 
 let scene: PruneScene;

@@ -1,12 +1,11 @@
 /** A destination where a prune may remove nothing: it is refused with its reason, and the others are pruned. */
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { pruneRefusal } from '../../../src/app-secrets.ts';
 import { newRunId } from '../../../src/core/ids.ts';
 import { prune } from '../../../src/retention/prune.ts';
 import { PruneScene } from '../../support/prune-scene.ts';
 
 // Each test encrypts and signs several snapshots, on machines that do other things, too.
-vi.setConfig({ testTimeout: 60_000 });
 const never = new AbortController().signal;
 
 it('keeps everything there', async () => {

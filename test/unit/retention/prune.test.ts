@@ -1,7 +1,7 @@
 /** Prunes of real directories with real, signed snapshots in them: what goes is what the plan says, and nothing else. */
 import { rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Records } from '../../../src/catalogue/records.ts';
 import { StrongroomError } from '../../../src/core/errors.ts';
 import { newRunId, newSnapshotId, type SnapshotId } from '../../../src/core/ids.ts';
@@ -17,7 +17,6 @@ import { hooked } from '../../support/hooked-store.ts';
 import { DAY_MS, HOUR_MS, PruneScene } from '../../support/prune-scene.ts';
 
 // Each test encrypts and signs several snapshots, on machines that do other things, too.
-vi.setConfig({ testTimeout: 60_000 });
 const never = new AbortController().signal;
 const TWO = { a: { type: 'directory', path: 'a' }, b: { type: 'directory', path: 'b' } } as const;
 const denied = (): StrongroomError => new StrongroomError('E_STORE_DENIED', 'deleting is not allowed');

@@ -24,7 +24,7 @@ beforeAll(async () => {
   [first, second, third] = on.ids;
   cluster = on.shelf.deps.cluster;
   await on.keep();
-}, 120_000);
+});
 afterAll(() => on?.[Symbol.asyncDispose]());
 beforeEach(() => on.restore());
 

@@ -17,7 +17,7 @@ beforeAll(async () => {
   on = await Audited.create();
   [held, free] = on.ids;
   await on.keep();
-}, 120_000);
+});
 afterAll(() => on?.[Symbol.asyncDispose]());
 beforeEach(async () => {
   await on.restore();
@@ -141,7 +141,7 @@ describe('on the command line', () => {
     expect(await runJson(cli('snapshots', 'show', newest), options())).toMatchObject({ hold: null });
     const again = await runCli(cli('snapshots', 'release', newest, '--why', 'done'), options());
     expect(again.code).toBe(14);
-  }, 60_000);
+  });
 
   it('a destination that takes no record makes exit code 3', async () => {
     await rm(on.folder('b'), { recursive: true });
@@ -151,7 +151,7 @@ describe('on the command line', () => {
     expect(hold.stdout).toMatch(/FAILED {7}b: no record there/);
     expect(hold.stderr).toContain('the record in b, the legal hold in b');
     await rm(on.folder('b'));
-  }, 30_000);
+  });
 
   it('audit ends with 13 and names what is wrong, or with 0', async () => {
     const good = await runCli(cli('snapshots', 'audit'), options());
@@ -167,5 +167,5 @@ describe('on the command line', () => {
       wrong: 1,
       findings: [{ kind: 'manifest-unsigned', destination: 'b', snapshot: free, severity: 'wrong' }],
     });
-  }, 60_000);
+  });
 });

@@ -20,7 +20,7 @@ beforeAll(async () => {
   safety = (await on.shelf.publish({ purpose: 'safety' })).snapshot;
   ids = [...on.ids, safety].toReversed();
   await on.keep();
-}, 120_000);
+});
 afterAll(() => on?.[Symbol.asyncDispose]());
 beforeEach(() => on.restore());
 
@@ -177,7 +177,7 @@ describe('on the command line', () => {
       more: 3,
       failures: [],
     });
-  }, 60_000);
+  });
 
   it.each([
     [['--limit', '0'], 'write 1 or more'],

@@ -37,7 +37,7 @@ beforeAll(async () => {
   newer = await shelf.publish();
   records = await recordsOf();
   for (const name of BOTH) await cp(folder(name), folder(`${name}.whole`), { recursive: true });
-}, 60_000);
+});
 beforeEach(async () => {
   for (const name of BOTH) {
     await rm(folder(name), { recursive: true });

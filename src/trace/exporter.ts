@@ -7,39 +7,50 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 import type { Log } from '../core/log.ts';
 
+/** For one batch with its retries, in milliseconds. */
+export type ExportLimits = { duringRun: number; atEnd: number };
+
 export class CollectorExporter implements SpanExporter {
-  readonly #exporter: OTLPTraceExporter;
+  readonly #duringRun: OTLPTraceExporter;
+  readonly #atEnd: OTLPTraceExporter;
   readonly #agent: HttpAgent;
   readonly #log: Log;
   /** without what may stand in front of the host: a name and a password */
   readonly #where: string;
   #isAway = false;
+  #isEnding = false;
 
-  /** `timeoutMs` is for one batch with its retries. Headers and certificates are those of the OTEL_EXPORTER_OTLP_ variables. */
-  constructor(url: URL, timeoutMs: number, log: Log) {
+  /** Headers and certificates are those of the OTEL_EXPORTER_OTLP_ variables. */
+  constructor(url: URL, limits: ExportLimits, log: Log) {
     this.#agent = agentFor(url, process.env);
-    this.#exporter = new OTLPTraceExporter({
-      url: url.href,
-      timeoutMillis: timeoutMs,
-      httpAgentOptions: () => this.#agent,
-    });
+    // The library fixes the limit when an exporter is made.
+    const within = (timeoutMillis: number): OTLPTraceExporter =>
+      new OTLPTraceExporter({ url: url.href, timeoutMillis, httpAgentOptions: () => this.#agent });
+    this.#duringRun = within(limits.duringRun);
+    this.#atEnd = within(limits.atEnd);
     this.#where = url.origin;
     this.#log = log;
   }
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    this.#exporter.export(spans, (result) => {
+    const exporter = this.#isEnding ? this.#atEnd : this.#duringRun;
+    exporter.export(spans, (result) => {
       this.#tell(result);
       done(result);
     });
   }
 
   async forceFlush(): Promise<void> {
-    await this.#exporter.forceFlush();
+    await Promise.all([this.#duringRun.forceFlush(), this.#atEnd.forceFlush()]);
   }
 
   async shutdown(): Promise<void> {
-    await this.#exporter.shutdown();
+    await Promise.all([this.#duringRun.shutdown(), this.#atEnd.shutdown()]);
+  }
+
+  /** What is sent from now on has the limit `atEnd`. */
+  beginEnd(): void {
+    this.#isEnding = true;
   }
 
   /** Ends every connection, and what is on its way in it. */

@@ -14,8 +14,11 @@ import { CollectorExporter } from './exporter.ts';
 import { worthSampling } from './sampler.ts';
 import type { RunSpan, SpanAttributes, Tracing } from './tracing.ts';
 
-/** One attempt to send, with its retries, in milliseconds: less than the flush, so that its failure is still told. */
-const EXPORT_MS = 1_500;
+/**
+ * During a run a collector may be slow, or away for a moment. At the end it is less than the flush, so that a failure is still told. In
+ * milliseconds.
+ */
+const EXPORT_MS = { duringRun: 5_000, atEnd: 1_500 };
 /** What is not sent by then is lost, and nobody waits for it, in milliseconds. */
 const FLUSH_MS = 2_000;
 
@@ -40,7 +43,7 @@ export class OtelTracing implements Tracing {
         .merge(named)
         .merge(detectResources({ detectors: [envDetector] })),
       sampler: worthSampling,
-      spanProcessors: [new BatchSpanProcessor({ exporter: this.#exporter, exportTimeoutMillis: FLUSH_MS })],
+      spanProcessors: [new BatchSpanProcessor({ exporter: this.#exporter })],
     });
     this.#tracer = this.#provider.getTracer('strongroom', TOOL_VERSION);
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
@@ -65,6 +68,7 @@ export class OtelTracing implements Tracing {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const over = new AbortController();
+    this.#exporter.beginEnd();
     const sent = this.#provider.shutdown().catch(() => undefined);
     const late = delay(FLUSH_MS, undefined, { signal: over.signal }).catch(() => undefined);
     await Promise.race([sent, late]);

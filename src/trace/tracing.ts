@@ -13,7 +13,10 @@ export type RunSpan = {
 /** Does `work` in a span below the one around it, and settles as it does; a failure is put on record in the span. */
 export type InSpan = <T>(name: string, attributes: SpanAttributes, work: (span: RunSpan) => Promise<T>) => Promise<T>;
 
-/** Nothing of it ever fails a run, and disposing it takes two seconds at most, whatever the collector does. */
+/**
+ * Nothing of it ever fails a run, and disposing it takes two seconds at most, whatever the collector does; the process may live for
+ * three more where a batch was on its way already.
+ */
 export type Tracing = AsyncDisposable & {
   readonly inSpan: InSpan;
   /** for queues and workers of BullMQ; null = they are not traced */

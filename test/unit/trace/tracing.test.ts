@@ -153,6 +153,21 @@ describe('a collector in trouble', () => {
     expect(JSON.stringify(said())).not.toContain('hunter2');
   });
 
+  it('that is busy for two seconds during a run loses nothing, and nothing is told', async () => {
+    await using collector = await TraceCollector.start();
+    const { log, said } = recorder();
+    await using tracing = await openTracing(urlOf(collector.url), log);
+    collector.sink.next.push({ status: 503, headers: { 'retry-after': '2' } });
+    await tracing.inSpan('backup', {}, () => Promise.resolve());
+    // So many are sent as soon as they are there.
+    for (let i = 1; i < 512; i += 1) await tracing.inSpan('s', {}, () => Promise.resolve());
+    const [refused, taken] = await collector.sink.requests(2);
+    await tracing[Symbol.asyncDispose]();
+    expect(taken?.body).toBe(refused?.body);
+    expect(taken?.body).toContain('backup');
+    expect(said()).toEqual([]);
+  });
+
   it.each(['collector:4318/v1/traces', 'not an address'])(
     'whose address is %s is told of, and nothing is traced',
     async (url) => {

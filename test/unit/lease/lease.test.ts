@@ -1,5 +1,5 @@
 /** Holding the lease: renewed against all odds, and given up in time when it cannot be. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { StrongroomError } from '../../../src/core/errors.ts';
 import { newRunId, newSnapshotId } from '../../../src/core/ids.ts';
 import { createLog } from '../../../src/core/log.ts';
@@ -12,15 +12,9 @@ const TTL_MS = 600;
 /** of a lease that is not to be lost by itself: a busy machine holds a process up for a second */
 const LONG_MS = 6_000;
 
-let scene: LeaseScene;
-beforeEach(async () => {
-  scene = await LeaseScene.open();
-});
-afterEach(() => scene[Symbol.asyncDispose]());
-
 const gone = () => Promise.reject(new StrongroomError('E_STORE_UNREACHABLE', 'gone'));
 const is = async (claim: boolean): Promise<true | undefined> => await Promise.resolve(claim || undefined);
-const beats = async (count: number, where: 'a' | 'b' = 'a'): Promise<void> => {
+const beats = async (scene: LeaseScene, count: number, where: 'a' | 'b' = 'a'): Promise<void> => {
   const { beat } = await scene.read(where);
   await until('more renewals', async () => ((await scene.read(where)).beat >= beat + count ? true : undefined));
 };
@@ -31,36 +25,40 @@ const lost = async (lease: Lease): Promise<void> => {
 /** Blocks the one thread, as SIGSTOP does. */
 const stopForATtl = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TTL_MS);
 
-describe('a lease that is held', () => {
+describe.concurrent('a lease that is held', () => {
   it('is renewed for as long as it is held, and outlives its ttl', async () => {
+    await using scene = await LeaseScene.open();
     await using lease = await scene.take({ ttlMs: LONG_MS });
-    await beats(6);
+    await beats(scene, 6);
     expect(lease.signal.aborted).toBe(false);
     expect(lease.heldIn).toEqual(['a']);
   });
 
   it('is not written any more once it is released', async () => {
+    await using scene = await LeaseScene.open();
     const lease = await scene.take({ ttlMs: LONG_MS });
-    await beats(2);
+    await beats(scene, 2);
     await lease[Symbol.asyncDispose]();
     await lease[Symbol.asyncDispose]();
     const released = await scene.read();
     expect(released).toMatchObject({ state: 'released', snapshot: null });
     await using _next = await scene.take({ ttlMs: LONG_MS });
-    await beats(2);
+    await beats(scene, 2);
     expect(lease.signal.aborted).toBe(false);
   });
 
   it('has what is about to be published on record, in this write and in every later one', async () => {
+    await using scene = await LeaseScene.open();
     await using lease = await scene.take({ stores: [scene.a, scene.b], ttlMs: LONG_MS });
     const snapshot = newSnapshotId(new Date());
     expect(await lease.willPublish(snapshot, never)).toEqual(['a', 'b']);
     for (const where of ['a', 'b'] as const) expect(await scene.read(where)).toMatchObject({ snapshot });
-    await beats(1);
+    await beats(scene, 1);
     expect(await scene.read()).toMatchObject({ snapshot, state: 'held' });
   });
 
   it('survives renewals that were carried out and whose answers were lost', async () => {
+    await using scene = await LeaseScene.open();
     let losses = 0;
     const hooks: Hooks = {
       put: async (next) => {
@@ -82,6 +80,7 @@ describe('a lease that is held', () => {
   });
 
   it('survives a destination that is gone for a while, and says so once', async () => {
+    await using scene = await LeaseScene.open();
     const lines: string[] = [];
     const log = createLog('info', { write: (line: string) => void lines.push(line) });
     const hooks: Hooks = {};
@@ -99,8 +98,9 @@ describe('a lease that is held', () => {
   });
 });
 
-describe('a lease that is lost', () => {
+describe.concurrent('a lease that is lost', () => {
   it('to silence: aborts before anybody else may have it', async () => {
+    await using scene = await LeaseScene.open();
     const hooks: Hooks = {};
     let lastGood = 0;
     await using lease = await scene.take({
@@ -115,7 +115,7 @@ describe('a lease that is lost', () => {
         }),
       ],
     });
-    await beats(2);
+    await beats(scene, 2);
     hooks.put = gone;
     const waiting = scene.take({ self: on('far'), ttlMs: LONG_MS });
     await lost(lease);
@@ -128,6 +128,7 @@ describe('a lease that is lost', () => {
   });
 
   it('to silence, also when the store hangs and listens to no abort', async () => {
+    await using scene = await LeaseScene.open();
     const hooks: Hooks = {};
     const hang = Promise.withResolvers<never>();
     hang.promise.catch(() => undefined);
@@ -142,6 +143,7 @@ describe('a lease that is lost', () => {
   });
 
   it.each(['any', 'all'] as const)('to another run in one destination, with need %s: at once', async (need) => {
+    await using scene = await LeaseScene.open();
     await using lease = await scene.take({ need, stores: [scene.a, scene.b], ttlMs: LONG_MS });
     await scene.plant({ run: newRunId(new Date()), token: 2 }, 'b');
     await lost(lease);
@@ -152,6 +154,7 @@ describe('a lease that is lost', () => {
   });
 
   it('in one of several that are all needed', async () => {
+    await using scene = await LeaseScene.open();
     const hooks: Hooks = {};
     await using lease = await scene.take({ need: 'all', stores: [scene.a, hooked(scene.b, hooks)], ttlMs: TTL_MS });
     hooks.put = gone;
@@ -160,6 +163,7 @@ describe('a lease that is lost', () => {
   });
 
   it('is found out by the announcement, before any renewal could', async () => {
+    await using scene = await LeaseScene.open();
     await using lease = await scene.take({ ttlMs: 60_000 });
     await scene.plant({ token: 2 });
     const error = await lease.willPublish(newSnapshotId(new Date()), never).catch((e: unknown) => e);
@@ -169,6 +173,7 @@ describe('a lease that is lost', () => {
   });
 
   it('is found out by the clock, when the announcement took longer than the lease', async () => {
+    await using scene = await LeaseScene.open();
     const hooks: Hooks = {};
     await using lease = await scene.take({ stores: [hooked(scene.a, hooks)], ttlMs: TTL_MS });
     // As a process that is stopped between the write and its answer: nothing of it runs, its timers neither.
@@ -184,6 +189,7 @@ describe('a lease that is lost', () => {
   });
 
   it('is found out by the clock, when the process wakes up right before the announcement', async () => {
+    await using scene = await LeaseScene.open();
     await using lease = await scene.take({ ttlMs: TTL_MS });
     stopForATtl();
     const error = await lease.willPublish(newSnapshotId(new Date()), never).catch((e: unknown) => e);
@@ -192,6 +198,7 @@ describe('a lease that is lost', () => {
   });
 
   it('is not waited for by an announcement that the store does not answer', async () => {
+    await using scene = await LeaseScene.open();
     const hooks: Hooks = {};
     await using lease = await scene.take({ stores: [hooked(scene.a, hooks)], ttlMs: LONG_MS });
     const hang = Promise.withResolvers<never>();
@@ -205,6 +212,7 @@ describe('a lease that is lost', () => {
   });
 
   it('cannot be released any more, which is told and not thrown', async () => {
+    await using scene = await LeaseScene.open();
     const lines: string[] = [];
     const log = createLog('warn', { write: (line: string) => void lines.push(line) });
     const hooks: Hooks = {};

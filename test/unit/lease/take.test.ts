@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { StrongroomError } from '../../../src/core/errors.ts';
 import { newSnapshotId } from '../../../src/core/ids.ts';
 import { processStartTime } from '../../../src/core/process-start.ts';
@@ -19,19 +19,14 @@ const TTL_MS = 5_000;
 /** of a lease that is not to be lost by itself: a busy machine holds a process up for a second */
 const LONG_MS = 6_000;
 
-let scene: LeaseScene;
-beforeEach(async () => {
-  scene = await LeaseScene.open();
-});
-afterEach(() => scene[Symbol.asyncDispose]());
-
 const failing = (store: Store, code: 'E_STORE_UNREACHABLE' | 'E_STORE_DENIED' = 'E_STORE_UNREACHABLE'): Store => {
   const fail = () => Promise.reject(new StrongroomError(code, `${store.name} is gone`));
   return hooked(store, { put: fail, head: fail });
 };
 
-describe('a lease that is free', () => {
+describe.concurrent('a lease that is free', () => {
   it('is held by one, says who it is, and is released without being deleted', async () => {
+    await using scene = await LeaseScene.open();
     const lease = await scene.take({ stores: [scene.a, scene.b], door: 'strongroom backup' });
     expect(lease).toMatchObject({ token: 1, heldIn: ['a', 'b'] });
     expect(lease.signal.aborted).toBe(false);
@@ -45,6 +40,7 @@ describe('a lease that is free', () => {
   });
 
   it('tells how long it was waited for, whoever had it in the end', async () => {
+    await using scene = await LeaseScene.open();
     const waits: number[] = [];
     const onWaited = (ms: number): void => void waits.push(ms);
     await using _lease = await scene.take({ onWaited });
@@ -56,6 +52,7 @@ describe('a lease that is free', () => {
   });
 
   it('gets a token above every one that any destination knows', async () => {
+    await using scene = await LeaseScene.open();
     await scene.plant({ state: 'released', token: 41 }, 'b');
     await using lease = await scene.take({ stores: [scene.a, scene.b] });
     expect(lease.token).toBe(42);
@@ -63,6 +60,7 @@ describe('a lease that is free', () => {
   });
 
   it('is had by exactly one of six that come at the same instant', async () => {
+    await using scene = await LeaseScene.open();
     const stores = [scene.a, scene.b];
     const hosts = Array.from({ length: 6 }, (_, i) => `host-${i}`);
     const tries = await Promise.allSettled(
@@ -75,6 +73,7 @@ describe('a lease that is free', () => {
   });
 
   it('is not taken on an aborted signal, and an abort while waiting rejects with its reason', async () => {
+    await using scene = await LeaseScene.open();
     await using _held = await scene.take();
     const stop = new AbortController();
     const waiting = scene.take({ waitMs: 60_000, ttlMs: TTL_MS }, stop.signal);
@@ -83,8 +82,9 @@ describe('a lease that is free', () => {
   });
 });
 
-describe('a holder that lives', () => {
+describe.concurrent('a holder that lives', () => {
   it('on this machine is believed at once', async () => {
+    await using scene = await LeaseScene.open();
     await using _held = await scene.take({ door: 'strongroom job run backup' });
     const error = await scene.take().catch((e: unknown) => e);
     expect(error).toMatchObject({ code: 'E_LOCKED', details: { host: thisProcess().host, token: 1 } });
@@ -92,6 +92,7 @@ describe('a holder that lives', () => {
   });
 
   it('on another machine is believed at its next sign of life', async () => {
+    await using scene = await LeaseScene.open();
     await using held = await scene.take({ self: on('far'), ttlMs: LONG_MS });
     // Were it not renewed, it would be taken over after the ttl.
     await expect(scene.take({ ttlMs: LONG_MS })).rejects.toMatchObject({ code: 'E_LOCKED', details: { host: 'far' } });
@@ -102,6 +103,7 @@ describe('a holder that lives', () => {
     { who: 'nothing to do for who did not want to wait', waitMs: 0 },
     { who: 'the lease to who did', waitMs: 20_000 },
   ])('and ends meanwhile leaves $who', async ({ waitMs }) => {
+    await using scene = await LeaseScene.open();
     const held = await scene.take({ self: on('far'), ttlMs: 60_000 });
     const looked = Promise.withResolvers<void>();
     const store = hooked(scene.a, {
@@ -124,6 +126,7 @@ describe('a holder that lives', () => {
   });
 
   it('is waited for no longer than that', async () => {
+    await using scene = await LeaseScene.open();
     await using _held = await scene.take();
     const begun = performance.now();
     await expect(scene.take({ waitMs: 300, ttlMs: TTL_MS })).rejects.toMatchObject({ code: 'E_LOCKED' });
@@ -131,7 +134,7 @@ describe('a holder that lives', () => {
   });
 });
 
-describe('a holder that is gone', () => {
+describe.concurrent('a holder that is gone', () => {
   /** A process that was and is no more, as it names itself. */
   async function deadProcess(): Promise<{ pid: number; startTime: string }> {
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
@@ -144,6 +147,7 @@ describe('a holder that is gone', () => {
   }
 
   it('on this machine is replaced at once, and on another one of the same name it is not', async () => {
+    await using scene = await LeaseScene.open();
     const dead = { ...thisProcess(), ...(await deadProcess()), door: 'test' };
     await scene.plant({ holder: { ...dead, space: 'another boot' }, ttlMs: 60_000 });
     const waiting = new AbortController();
@@ -164,6 +168,7 @@ describe('a holder that is gone', () => {
   });
 
   it('in this process is replaced at once, also when it could not release', async () => {
+    await using scene = await LeaseScene.open();
     let isOver = false;
     const stuck = hooked(scene.a, {
       put: async (next) => {
@@ -181,6 +186,7 @@ describe('a holder that is gone', () => {
   });
 
   it('elsewhere is replaced after a ttl without a sign of life, and not before', async () => {
+    await using scene = await LeaseScene.open();
     await scene.plant({});
     const begun = performance.now();
     await using lease = await scene.take({ ttlMs: TTL_MS });
@@ -191,6 +197,7 @@ describe('a holder that is gone', () => {
   it.each([-3_600_000, 3_600_000])(
     'or hangs, on this machine, by a clock that is %i ms off: replaced after a ttl, and fenced, for it may wake up',
     async (offMs) => {
+      await using scene = await LeaseScene.open();
       const snapshot = newSnapshotId(new Date());
       const startTime = processStartTime(process.ppid);
       await scene.plant({
@@ -211,6 +218,7 @@ describe('a holder that is gone', () => {
   );
 
   it('is given its own ttl where that is longer, up to a limit', async () => {
+    await using scene = await LeaseScene.open();
     await scene.plant({ ttlMs: 2 * TTL_MS });
     const begun = performance.now();
     await using _lease = await scene.take({ ttlMs: TTL_MS });
@@ -220,6 +228,7 @@ describe('a holder that is gone', () => {
   it.each(['not json', '{"schema":"9"}', 'x'.repeat(20_000)])(
     'may have left something unreadable: %.12s',
     async (text) => {
+      await using scene = await LeaseScene.open();
       await scene.plant(text);
       const begun = performance.now();
       await using lease = await scene.take({ ttlMs: TTL_MS });
@@ -233,6 +242,7 @@ describe('a holder that is gone', () => {
     const older = newSnapshotId(new Date(Date.now() - 60_000));
 
     it('is fenced in every destination before the lease is had', async () => {
+      await using scene = await LeaseScene.open();
       await scene.plant({ snapshot, fences: [older] });
       const fenced: [string, string[]][] = [];
       const fence: Fence = async (id, stores) => {
@@ -249,6 +259,7 @@ describe('a holder that is gone', () => {
     });
 
     it('stays on record where it could not be fenced everywhere, through a release, for the next that can', async () => {
+      await using scene = await LeaseScene.open();
       await scene.plant({ snapshot });
       const lease = await scene.take({ ttlMs: TTL_MS, fence: () => Promise.resolve([]) });
       await lease[Symbol.asyncDispose]();
@@ -268,12 +279,14 @@ describe('a holder that is gone', () => {
     });
 
     it('is not fenced when its process is dead: it cannot wake up, and what it sent is to find its data', async () => {
+      await using scene = await LeaseScene.open();
       await scene.plant({ snapshot, holder: { ...thisProcess(), ...(await deadProcess()), door: 'test' } });
       await using _lease = await scene.take({ fence: () => Promise.reject(new Error('nothing to fence')) });
       expect(await scene.read()).toMatchObject({ fences: [], snapshot: null });
     });
 
     it('and a fence that fails gives the lease back', async () => {
+      await using scene = await LeaseScene.open();
       await scene.plant({ snapshot });
       const fence = () => Promise.reject(new StrongroomError('E_KEY_UNAVAILABLE', 'no signer'));
       await expect(scene.take({ ttlMs: TTL_MS, fence })).rejects.toMatchObject({ code: 'E_KEY_UNAVAILABLE' });
@@ -282,14 +295,16 @@ describe('a holder that is gone', () => {
   });
 });
 
-describe('destinations that do not answer', () => {
+describe.concurrent('destinations that do not answer', () => {
   it('are done without where any one is enough', async () => {
+    await using scene = await LeaseScene.open();
     await using lease = await scene.take({ stores: [failing(scene.a), scene.b] });
     expect(lease.heldIn).toEqual(['b']);
     await expect(scene.take({ stores: [failing(scene.a), scene.b] })).rejects.toMatchObject({ code: 'E_LOCKED' });
   });
 
   it('are refused where all are needed, and nothing stays taken', async () => {
+    await using scene = await LeaseScene.open();
     const onlyRead = hooked(scene.b, {
       put: () => Promise.reject(new StrongroomError('E_STORE_DENIED', 'b is read-only')),
     });
@@ -302,11 +317,13 @@ describe('destinations that do not answer', () => {
   });
 
   it('all of them: the error of the store itself', async () => {
+    await using scene = await LeaseScene.open();
     const stores = [failing(scene.a, 'E_STORE_DENIED'), failing(scene.b, 'E_STORE_DENIED')];
     await expect(scene.take({ stores })).rejects.toMatchObject({ code: 'E_STORE_DENIED' });
   });
 
   it('are given up after the time that was set', async () => {
+    await using scene = await LeaseScene.open();
     const silent = hooked(scene.a, {
       head: (_next, _key, { signal }) =>
         new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
@@ -315,11 +332,13 @@ describe('destinations that do not answer', () => {
   });
 
   it('that refuse every write without a reason are not asked for ever', async () => {
+    await using scene = await LeaseScene.open();
     const odd = hooked(scene.a, { put: () => Promise.reject(new StrongroomError('E_STORE_CONFLICT', 'no')) });
     await expect(scene.take({ stores: [odd], ttlMs: 100 })).rejects.toMatchObject({ code: 'E_STORE_CONFLICT' });
   });
 
   it('whose answer to the taking is lost have it taken all the same', async () => {
+    await using scene = await LeaseScene.open();
     let isLost = false;
     const store = hooked(scene.a, {
       put: async (next) => {
@@ -335,7 +354,8 @@ describe('destinations that do not answer', () => {
   });
 });
 
-it('removed by hand ends its holder, and is free', async () => {
+it.concurrent('removed by hand ends its holder, and is free', async () => {
+  await using scene = await LeaseScene.open();
   await using held = await scene.take({ ttlMs: LONG_MS });
   await rm(join(scene.root, 'a', leaseKey(cluster)));
   await until('the holder to stop', async () => await Promise.resolve(held.signal.aborted || undefined));

@@ -1,10 +1,14 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { SummaryReporter } from './test/support/summary-reporter.ts';
 
 const setupFiles = ['./test/support/leak-guard.ts'];
 const globalSetup = ['./test/support/global-setup.ts'];
 
-// Real servers make the last two slow to start: one file at a time there, everything at once in `unit`.
+// Most tests wait for servers most of the time: with two files of each kind at a time two processors have enough to do, and clusters
+// still hold their elections in time.
+const WITH_SERVERS = 2;
+
 export default defineConfig({
   test: {
     reporters: ['default', new SummaryReporter()],
@@ -17,6 +21,7 @@ export default defineConfig({
           setupFiles,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          maxWorkers: Math.max(2, availableParallelism() - 1),
         },
       },
       {
@@ -27,7 +32,7 @@ export default defineConfig({
           globalSetup,
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          maxWorkers: WITH_SERVERS,
         },
       },
       {
@@ -38,7 +43,7 @@ export default defineConfig({
           globalSetup,
           testTimeout: 900_000,
           hookTimeout: 600_000,
-          fileParallelism: false,
+          maxWorkers: WITH_SERVERS,
         },
       },
     ],

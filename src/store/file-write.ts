@@ -24,15 +24,18 @@ export function uploadTime(uploadId: string): Date | null {
   return match?.[1] === undefined ? null : new Date(Number.parseInt(match[1], 36));
 }
 
-/** Creates a temporary file of the key; its folder may be removed by another upload at the same moment. */
+/**
+ * Creates a temporary file of the key; its folder may be removed by another upload at the same moment. Also while it is made: mkdir finds it,
+ * looks what it is, and finds nothing.
+ */
 export async function openTmp(folder: string): Promise<{ path: string; handle: FileHandle }> {
   const path = join(folder, newUploadId());
   for (let attempt = 1; ; attempt += 1) {
-    await mkdir(folder, { recursive: true });
     try {
+      await mkdir(folder, { recursive: true });
       return { path, handle: await open(path, 'wx', 0o640) };
     } catch (e) {
-      if (errnoOf(e) !== 'ENOENT' || attempt >= 10) throw e;
+      if (errnoOf(e) !== 'ENOENT' || attempt >= 100) throw e;
     }
   }
 }

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { collect } from '../../../src/core/flow.ts';
 import { FileStore } from '../../../src/store/file.ts';
 import { withFileLock } from '../../../src/store/file-lock.ts';
-import { publishNew } from '../../../src/store/file-write.ts';
+import { openTmp, publishNew, removeTmp } from '../../../src/store/file-write.ts';
 import type { ObjectKey } from '../../../src/store/layout.ts';
 import { bufferBody } from '../../../src/store/parts.ts';
 import type { PutOptions } from '../../../src/store/store.ts';
@@ -214,6 +214,21 @@ describe('temporary files', () => {
     expect(await Array.fromAsync(store.listUnfinished('v1/other/', { signal: never }))).toEqual([]);
     if (found !== undefined) await store.abortUnfinished(found, { signal: never });
     expect(await readdir(join(directory, '.strongroom', 'tmp'))).toEqual([]);
+  });
+
+  test('are made although others remove the same empty folders all the time', async () => {
+    const top = join(directory, '.strongroom', 'tmp');
+    const upload = async (): Promise<void> => {
+      const { path, handle } = await openTmp(join(top, 'v1', 'prod', 'lease.json'));
+      await handle.close();
+      await removeTmp(path, top);
+    };
+    // Side by side in four threads of the file system, they get into each other's way hundreds of times.
+    const one = async (): Promise<void> => {
+      for (let i = 0; i < 200; i += 1) await upload();
+    };
+    await Promise.all(Array.from({ length: 8 }, one));
+    expect(await readdir(top)).toEqual([]);
   });
 });
 

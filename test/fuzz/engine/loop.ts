@@ -9,6 +9,7 @@ export type LoopOptions = {
   /** run first, each of them, whatever the time: a corpus is also a regression test */
   corpus: readonly Buffer[];
   seed: number;
+  /** of searching, when the corpus has run */
   seconds: number;
   /** ends earlier after this many */
   maxExecutions: number;
@@ -37,14 +38,14 @@ export async function search(target: Target, judge: Judge, options: LoopOptions)
   using coverage = new Coverage(target.covers);
   const random = new Random(options.seed);
   const start = performance.now();
-  const seconds = () => (performance.now() - start) / 1000;
+  const secondsSince = (then: number): number => (performance.now() - then) / 1000;
   const pool: Buffer[] = [];
   const added: Buffer[] = [];
   let executions = 0;
   let replayed = 0;
   const report = (finding: LoopReport['finding']): LoopReport => ({
     executions,
-    seconds: seconds(),
+    seconds: secondsSince(start),
     replayed,
     covered: coverage.covered,
     added,
@@ -66,7 +67,8 @@ export async function search(target: Target, judge: Judge, options: LoopOptions)
     if (from !== 'once') pool.push(input);
   }
   if (pool.length === 0) pool.push(Buffer.alloc(0));
-  while (seconds() < options.seconds && executions < options.maxExecutions) {
+  const searchBegan = performance.now();
+  while (secondsSince(searchBegan) < options.seconds && executions < options.maxExecutions) {
     const batch = Array.from({ length: BATCH }, () => change(target, pool, random));
     for (const input of batch) {
       executions += 1;

@@ -16,7 +16,7 @@ beforeEach(async () => {
 });
 afterEach(() => Promise.all([server[Symbol.asyncDispose](), other[Symbol.asyncDispose]()]));
 
-function hook(to: SinkServer, name = 'hook', timeoutMs = 2_000): NotifierOptions['sinks'][number] {
+function hook(to: SinkServer, name = 'hook', timeoutMs = 4_000): NotifierOptions['sinks'][number] {
   const options = { ...httpOptions, name, timeoutMs };
   const sink = new WebhookSink({ ...options, url: fixed(to.url), secret: fixed('k'), clock });
   return { sink, minSeverity: 'info', clusters: null };
@@ -32,7 +32,9 @@ function toldTo(from: SinkServer): string[][] {
 describe('a sink that fails for a while', () => {
   it.each([[{ status: 500 }], ['hang'], ['reset']] as const)('is asked again after %j', async (fault) => {
     server.next.push(fault, fault);
-    const { notifier, told } = await startTestNotifier({ sinks: [hook(server, 'hook', 300)] });
+    const { notifier, told } = await startTestNotifier({
+      sinks: [hook(server, 'hook', fault === 'hang' ? 1_500 : 4_000)],
+    });
     await using _ = notifier;
     notifier.notify(event());
     await notifier.flush(soon());

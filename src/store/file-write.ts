@@ -24,10 +24,10 @@ export function uploadTime(uploadId: string): Date | null {
   return match?.[1] === undefined ? null : new Date(Number.parseInt(match[1], 36));
 }
 
-/**
- * Creates a temporary file of the key; its folder may be removed by another upload at the same moment. Also while it is made: mkdir finds it,
- * looks what it is, and finds nothing.
- */
+/** What mkdir and open say when a folder goes away while they are at work; mkdir says ENOTDIR of one that it found, and then did not. */
+const VANISHED = ['ENOENT', 'ENOTDIR'];
+
+/** Creates a temporary file of the key; its folder may be removed by another upload at the same moment. */
 export async function openTmp(folder: string): Promise<{ path: string; handle: FileHandle }> {
   const path = join(folder, newUploadId());
   for (let attempt = 1; ; attempt += 1) {
@@ -35,7 +35,7 @@ export async function openTmp(folder: string): Promise<{ path: string; handle: F
       await mkdir(folder, { recursive: true });
       return { path, handle: await open(path, 'wx', 0o640) };
     } catch (e) {
-      if (errnoOf(e) !== 'ENOENT' || attempt >= 100) throw e;
+      if (!VANISHED.includes(errnoOf(e)) || attempt >= 100) throw e;
     }
   }
 }

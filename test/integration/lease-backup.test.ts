@@ -28,6 +28,8 @@ import { openApp } from '../support/strongroom-app.ts';
 import { World, worldEnv } from '../support/world.ts';
 
 const never = new AbortController().signal;
+/** of a lease that is not to be lost by itself: a busy machine holds a process up for a second and more */
+const TTL_MS = 8_000;
 const stack = new AsyncDisposableStack();
 const bucket = `b-${randomUUID()}`;
 let bao: BaoCluster;
@@ -90,14 +92,18 @@ function duringSnapshot(act: () => Promise<void>): { onProgress: OnProgress; don
 
 it('a backup takes the lease everywhere, announces its snapshot before the first manifest, and releases it', async () => {
   const writes: Record<string, string[]> = { s3: [], folder: [] };
+  // Where the backup takes long, its lease is renewed as it is.
+  const note = (where: string, what: string): void => {
+    if (writes[where]?.at(-1) !== what) writes[where]?.push(what);
+  };
   const watched = (store: Store): Store =>
     hooked(store, {
       put: async (next, key, body) => {
         const stored = await next();
         if (key === leaseKey(CLUSTER) && body instanceof Uint8Array) {
           const { state, snapshot } = JSON.parse(Buffer.from(body).toString()) as LeaseRecord;
-          writes[store.name]?.push(`${state} ${snapshot ?? 'nothing'}`);
-        } else if (key.includes('/manifests/')) writes[store.name]?.push('manifest');
+          note(store.name, `${state} ${snapshot ?? 'nothing'}`);
+        } else if (key.includes('/manifests/')) note(store.name, 'manifest');
         return stored;
       },
     });
@@ -117,9 +123,9 @@ it('a backup takes the lease everywhere, announces its snapshot before the first
 it('a backup on another machine at the same time is refused, names the first, and leaves nothing', async () => {
   let error: unknown;
   const { onProgress, done } = duringSnapshot(async () => {
-    error = await failedBackup(onHost('far', 4_000));
+    error = await failedBackup(onHost('far', TTL_MS));
   });
-  const ran = await tryBackup({ ...onHost('near', 4_000), onProgress });
+  const ran = await tryBackup({ ...onHost('near', TTL_MS), onProgress });
   await done();
   expect(ran).toMatchObject({ complete: true });
   expect(error).toMatchObject({
@@ -138,7 +144,7 @@ it('a backup that loses the lease in the middle ends as locked, publishes nothin
     const theirs = { ...record, run: newRunId(new Date()), token: record.token + 1, ttlMs: 500, holder };
     await writeFile(leaseFile(), JSON.stringify(theirs));
   });
-  const near = onHost('near', 2_000);
+  const near = onHost('near', TTL_MS);
   // Its upload ends with the run's signal, and never by itself.
   const endless = (store: Store): Store =>
     hooked(store, {
@@ -164,7 +170,7 @@ it('a backup that loses the lease in the middle ends as locked, publishes nothin
   const { entries } = await catalogue.list(never);
   expect(entries).toHaveLength(2);
   // Who took it gives no sign of life, so the next backup has it after a ttl.
-  expect(await tryBackup(onHost('near', 1_000))).toMatchObject({ complete: true, missing: [] });
+  expect(await tryBackup(onHost('near', TTL_MS))).toMatchObject({ complete: true, missing: [] });
 });
 
 it('a backup with a destination that takes no lease holds it in the other, and goes on', async () => {

@@ -187,9 +187,11 @@ describe.concurrent('a worker in the middle of a backup', () => {
     const made = await scene.manifests();
     expect(made.a).toHaveLength(1);
     process.kill(stopped.pid, 'SIGCONT');
-    // Whichever of its two losses it finds out first; and of the lease it may learn when the other one has ended.
+    // Whichever of its two losses it finds out first; and of the lease it may learn when the other one has ended. Never "run ended".
     const ends = ['run failed', 'another run holds the cluster; this one is tried again', 'was done already'];
-    await until('its run is over', async () => (ends.some((end) => stopped.count(end) > 0) ? true : undefined));
+    const isIdle = async () =>
+      ends.reduce((sum, end) => sum + stopped.count(end), 0) === stopped.count('run started') ? true : undefined;
+    await until('its run is over, and nothing else at work', isIdle, { timeoutMs: 300_000 });
     await Promise.all([stopped, other].map((worker) => worker.saysAgain('looked for missed runs', 2)));
     expect((await Promise.all([stopped, other].map((worker) => worker.end()))).map(({ code }) => code)).toEqual([0, 0]);
     expect(await scene.manifests()).toEqual(made);

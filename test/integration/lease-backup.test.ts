@@ -92,9 +92,11 @@ function duringSnapshot(act: () => Promise<void>): { onProgress: OnProgress; don
 
 it('a backup takes the lease everywhere, announces its snapshot before the first manifest, and releases it', async () => {
   const writes: Record<string, string[]> = { s3: [], folder: [] };
-  // Where the backup takes long, its lease is renewed as it is.
-  const note = (where: string, what: string): void => {
-    if (writes[where]?.at(-1) !== what) writes[where]?.push(what);
+  // Where the backup takes long its lease is renewed as it is, at any moment: that is no change of it.
+  const leases: Record<string, string> = {};
+  const noteLease = (where: string, what: string): void => {
+    if (leases[where] !== what) writes[where]?.push(what);
+    leases[where] = what;
   };
   const watched = (store: Store): Store =>
     hooked(store, {
@@ -102,8 +104,8 @@ it('a backup takes the lease everywhere, announces its snapshot before the first
         const stored = await next();
         if (key === leaseKey(CLUSTER) && body instanceof Uint8Array) {
           const { state, snapshot } = JSON.parse(Buffer.from(body).toString()) as LeaseRecord;
-          note(store.name, `${state} ${snapshot ?? 'nothing'}`);
-        } else if (key.includes('/manifests/')) note(store.name, 'manifest');
+          noteLease(store.name, `${state} ${snapshot ?? 'nothing'}`);
+        } else if (key.includes('/manifests/')) writes[store.name]?.push('manifest');
         return stored;
       },
     });

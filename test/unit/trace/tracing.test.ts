@@ -96,7 +96,7 @@ describe('a collector in trouble', () => {
     const { log, said } = recorder();
     const tracing = await openTracing('http://user:hunter2@127.0.0.1:1/v1/traces', log);
     await run(tracing);
-    expect(await closing(tracing)).toBeLessThan(7_000);
+    expect(await closing(tracing)).toBeLessThan(4_500);
     expect(said()).toMatchObject([
       { msg: 'the collector takes no traces: they are lost', collector: 'http://127.0.0.1:1' },
     ]);
@@ -109,7 +109,7 @@ describe('a collector in trouble', () => {
     const { log, said } = recorder();
     const tracing = await openTracing(urlOf(collector.url), log);
     await run(tracing);
-    expect(await closing(tracing)).toBeLessThan(7_000);
+    expect(await closing(tracing)).toBeLessThan(4_500);
     expect(collector.sink.received).toHaveLength(1);
     expect(said()).toMatchObject([{ msg: 'the collector takes no traces: they are lost' }]);
   });
@@ -125,7 +125,7 @@ describe('a collector in trouble', () => {
     await once(server, 'listening');
     const tracing = await openTracing(urlOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}`), quiet);
     await run(tracing);
-    expect(await closing(tracing)).toBeLessThan(7_000);
+    expect(await closing(tracing)).toBeLessThan(4_500);
     const closed = once(server, 'close');
     server.close();
     await closed;
